@@ -14,9 +14,9 @@ use std::io;
 pub async fn resolve(join: &[String]) -> io::Result<Vec<String>> {
     let mut addresses = BTreeSet::new();
     for entry in join {
-        let found = tokio::net::lookup_host(entry.as_str())
-            .await
-            .map_err(|error| io::Error::new(error.kind(), format!("join address {entry:?}: {error}")))?;
+        let found = tokio::net::lookup_host(entry.as_str()).await.map_err(|error| {
+            io::Error::new(error.kind(), format!("join address {entry:?}: {error}"))
+        })?;
         // "localhost" resolves to both families; a node listens on one of them.
         let found: Vec<_> = found.collect();
         let v4: Vec<_> = found.iter().filter(|a| a.is_ipv4()).collect();

@@ -81,11 +81,18 @@ pub fn decide(nonce: u64, join: &[String], heard: &BTreeMap<String, Hello>) -> S
         let theirs = hello.identity.as_ref().map_or(&hello.join, |i| &i.founders);
         theirs.as_slice() != join
     }) {
-        return Step::Wait(format!("{address} was started with another join list: {:?}", other.join));
+        return Step::Wait(format!(
+            "{address} was started with another join list: {:?}",
+            other.join
+        ));
     }
     let majority = join.len() / 2 + 1;
     if heard.len() < majority {
-        return Step::Wait(format!("{} of {} addresses answer, {majority} needed", heard.len(), join.len()));
+        return Step::Wait(format!(
+            "{} of {} addresses answer, {majority} needed",
+            heard.len(),
+            join.len()
+        ));
     }
     Step::Found(Identity {
         node: NodeId(position as u64 + 1),
@@ -149,11 +156,8 @@ mod tests {
     }
 
     fn with_identity(nonce: u64, node: u64, cluster: Option<u128>) -> Hello {
-        let identity = Identity {
-            node: NodeId(node),
-            cluster: cluster.map(ClusterId),
-            founders: list(),
-        };
+        let identity =
+            Identity { node: NodeId(node), cluster: cluster.map(ClusterId), founders: list() };
         Hello { nonce, join: list(), identity: Some(identity) }
     }
 

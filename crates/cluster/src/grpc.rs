@@ -49,11 +49,7 @@ pub struct GrpcTransport {
 impl GrpcTransport {
     /// `local_address` is what others dial.
     pub fn new(local_address: String) -> Arc<Self> {
-        Arc::new(Self {
-            local_address,
-            handlers: Handlers::default(),
-            channels: RwLock::default(),
-        })
+        Arc::new(Self { local_address, handlers: Handlers::default(), channels: RwLock::default() })
     }
 
     /// Answers calls until `shutdown` completes.

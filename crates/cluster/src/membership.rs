@@ -17,7 +17,9 @@ use crate::transport::{Handler, Transport};
 use async_trait::async_trait;
 use bytes::Bytes;
 use core_domain::{Clock, NodeId, NodeState};
-use foca::{Config, Foca, Identity, NoCustomBroadcast, Notification, PostcardCodec, Runtime, Timer};
+use foca::{
+    Config, Foca, Identity, NoCustomBroadcast, Notification, PostcardCodec, Runtime, Timer,
+};
 use parking_lot::RwLock;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -100,8 +102,7 @@ impl Membership {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let (events, inbox) = mpsc::unbounded_channel();
-        let membership =
-            Arc::new(Self { me: me.clone(), clock, known: RwLock::default(), events });
+        let membership = Arc::new(Self { me: me.clone(), clock, known: RwLock::default(), events });
         transport.register(GOSSIP_SERVICE, membership.clone());
         tokio::spawn(membership.clone().gossip(inbox, transport));
         tokio::spawn(membership.clone().announce(seeds));
@@ -317,9 +318,10 @@ mod tests {
         let transport = GrpcTransport::new(address.clone());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = transport.clone();
-        let server = tokio::spawn(async move {
-            serving.serve(listener, async { drop(stopped.await) }).await
-        });
+        let server =
+            tokio::spawn(
+                async move { serving.serve(listener, async { drop(stopped.await) }).await },
+            );
         let me = Member {
             node: NodeId(id),
             address: address.clone(),
@@ -327,8 +329,7 @@ mod tests {
             http_address: String::new(),
             incarnation: 1,
         };
-        let membership =
-            Membership::start(me, seeds, transport, Arc::new(SystemClock::default()));
+        let membership = Membership::start(me, seeds, transport, Arc::new(SystemClock::default()));
         (membership, address, move || {
             drop(stop);
             server.abort();

@@ -36,9 +36,7 @@ pub enum ReadAt {
 }
 
 /// A row lock's strength, as PostgreSQL names them. Conflicts: see [`LockMode::conflicts_with`].
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LockMode {
     /// The key exists and stays: foreign keys.
     KeyShare,

@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn another_cluster_and_the_future_are_refused() {
         let text = token().seal(&KEY);
-        let open = |cluster, now| CausalToken::open(&text, &KEY, ClusterId(cluster), Timestamp(now));
+        let open =
+            |cluster, now| CausalToken::open(&text, &KEY, ClusterId(cluster), Timestamp(now));
         assert_eq!(open(43, 1000), Err(TokenError::OtherCluster));
         assert_eq!(open(42, 999), Err(TokenError::FromTheFuture));
     }

@@ -1,1 +1,20 @@
-//! testkit
+//! What tests share: an in-memory key-value store, real processes, SQL scripts.
+//!
+//! ```text
+//! node_process.rs   one Shanghai node as a child process
+//! postgres.rs       a PostgreSQL of Debian's, as the reference
+//! client.rs         psql and pgbench as child processes
+//! slt.rs            .slt scripts against either server
+//! ```
+//!
+//! Invariants, as absences: nothing here is linked into the binary; nothing listens beyond
+//! loopback; no process outlives the value that started it.
+
+pub mod client;
+pub mod node_process;
+pub mod postgres;
+pub mod slt;
+
+pub use client::{Server, pgbench, psql, psql_file};
+pub use node_process::NodeProcess;
+pub use postgres::Postgres;

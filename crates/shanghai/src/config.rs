@@ -1,0 +1,208 @@
+//! How a node is started: flags, environment, an optional TOML file, defaults — in this order of
+//! precedence. Every flag `--some-name` is also `SHANGHAI_SOME_NAME` and `some_name` in the file.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Deserialize;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+const DATA_DIR: &str = "./shanghai-data";
+const SQL_ADDR: &str = "127.0.0.1:5433";
+const RPC_ADDR: &str = "127.0.0.1:5434";
+const HTTP_ADDR: &str = "127.0.0.1:5480";
+
+/// What was said on the command line, in the environment, or in the file.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Where the data lives [default: ./shanghai-data]
+    #[arg(long, env = "SHANGHAI_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where PostgreSQL clients connect [default: 127.0.0.1:5433]
+    #[arg(long, env = "SHANGHAI_SQL_ADDR", value_name = "HOST:PORT")]
+    pub sql_addr: Option<String>,
+    /// Where other nodes connect [default: 127.0.0.1:5434]
+    #[arg(long, env = "SHANGHAI_RPC_ADDR", value_name = "HOST:PORT")]
+    pub rpc_addr: Option<String>,
+    /// Health, readiness and metrics [default: 127.0.0.1:5480]
+    #[arg(long, env = "SHANGHAI_HTTP_ADDR", value_name = "HOST:PORT")]
+    pub http_addr: Option<String>,
+    /// RPC addresses of the cluster's first nodes, or a DNS name with several addresses
+    #[arg(long, env = "SHANGHAI_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub join: Vec<String>,
+    /// How clients prove who they are: trust or scram-sha-256 [default: trust]
+    #[arg(long, env = "SHANGHAI_AUTH", value_name = "METHOD")]
+    pub auth: Option<String>,
+    /// PEM file with the server's certificate chain; without it one is made for development
+    #[arg(long, env = "SHANGHAI_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key
+    #[arg(long, env = "SHANGHAI_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Listen beyond loopback without authentication or encryption all the same
+    #[arg(long, env = "SHANGHAI_INSECURE")]
+    pub insecure: bool,
+    /// Log filter, such as info or info,replication=debug [default: info]
+    #[arg(long, env = "SHANGHAI_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, env = "SHANGHAI_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// TOML file with the same names
+    #[arg(long, env = "SHANGHAI_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    Trust,
+    Scram,
+}
+
+/// What a node runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub sql_addr: SocketAddr,
+    pub rpc_addr: SocketAddr,
+    pub http_addr: SocketAddr,
+    pub join: Vec<String>,
+    pub authentication: Authentication,
+    pub tls: Option<(PathBuf, PathBuf)>,
+    pub log: String,
+    pub log_format: String,
+}
+
+impl Config {
+    /// # Errors
+    /// An unreadable file, an address that is none, a combination that would be unsafe.
+    pub fn resolve(options: Options) -> Result<Self> {
+        let file = match &options.config {
+            None => Options::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("configuration file {}", path.display()))?;
+                toml::from_str(&text)
+                    .with_context(|| format!("configuration file {}", path.display()))?
+            }
+        };
+        let options = options.or(file);
+        let authentication = match options.auth.as_deref().unwrap_or("trust") {
+            "trust" => Authentication::Trust,
+            "scram-sha-256" => Authentication::Scram,
+            other => bail!("--auth {other:?} is neither trust nor scram-sha-256"),
+        };
+        let tls = match (options.tls_cert, options.tls_key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => bail!("--tls-cert and --tls-key go together"),
+        };
+        let config = Self {
+            data_dir: options.data_dir.unwrap_or_else(|| DATA_DIR.into()),
+            sql_addr: address("--sql-addr", options.sql_addr.as_deref().unwrap_or(SQL_ADDR))?,
+            rpc_addr: address("--rpc-addr", options.rpc_addr.as_deref().unwrap_or(RPC_ADDR))?,
+            http_addr: address("--http-addr", options.http_addr.as_deref().unwrap_or(HTTP_ADDR))?,
+            join: options.join,
+            authentication,
+            tls,
+            log: options.log.unwrap_or_else(|| "info".into()),
+            log_format: options.log_format.unwrap_or_else(|| "text".into()),
+        };
+        if !options.insecure {
+            config.refuse_unsafe_listeners()?;
+        }
+        Ok(config)
+    }
+
+    fn refuse_unsafe_listeners(&self) -> Result<()> {
+        if !self.sql_addr.ip().is_loopback() && self.authentication == Authentication::Trust {
+            bail!(
+                "--sql-addr {} is reachable from other machines and nobody has to prove who they \
+                 are; use --auth scram-sha-256, or --insecure if that is meant",
+                self.sql_addr
+            );
+        }
+        for (flag, addr) in [("--rpc-addr", self.rpc_addr), ("--http-addr", self.http_addr)] {
+            if !addr.ip().is_loopback() {
+                bail!(
+                    "{flag} {addr} is reachable from other machines and is neither authenticated \
+                     nor encrypted yet; use --insecure if the network is trusted"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Options {
+    /// This, and where it is silent, `other`.
+    fn or(self, other: Self) -> Self {
+        Self {
+            data_dir: self.data_dir.or(other.data_dir),
+            sql_addr: self.sql_addr.or(other.sql_addr),
+            rpc_addr: self.rpc_addr.or(other.rpc_addr),
+            http_addr: self.http_addr.or(other.http_addr),
+            join: if self.join.is_empty() { other.join } else { self.join },
+            auth: self.auth.or(other.auth),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
+            insecure: self.insecure || other.insecure,
+            log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+            config: self.config,
+        }
+    }
+}
+
+fn address(flag: &str, text: &str) -> Result<SocketAddr> {
+    text.to_socket_addrs()
+        .with_context(|| format!("{flag} {text:?}"))?
+        .min_by_key(|address| !address.is_ipv4())
+        .with_context(|| format!("{flag} {text:?} has no address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_need_nothing() {
+        let config = Config::resolve(Options::default()).unwrap();
+        assert_eq!(config.sql_addr.to_string(), "127.0.0.1:5433");
+        assert_eq!(config.rpc_addr.to_string(), "127.0.0.1:5434");
+        assert_eq!(config.http_addr.to_string(), "127.0.0.1:5480");
+        assert_eq!(config.data_dir, PathBuf::from("./shanghai-data"));
+    }
+
+    #[test]
+    fn the_file_fills_in_and_flags_win() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shanghai.toml");
+        std::fs::write(&path, "sql_addr = '127.0.0.1:1'\nrpc_addr = '127.0.0.1:2'\njoin = ['a:1']\n")
+            .unwrap();
+        let options = Options {
+            config: Some(path.clone()),
+            sql_addr: Some("127.0.0.1:9".into()),
+            ..Options::default()
+        };
+        let config = Config::resolve(options.clone()).unwrap();
+        assert_eq!(config.sql_addr.port(), 9);
+        assert_eq!(config.rpc_addr.port(), 2);
+        assert_eq!(config.join, ["a:1"]);
+        std::fs::write(&path, "sql_adr = '127.0.0.1:1'\n").unwrap();
+        assert!(Config::resolve(options).is_err(), "a misspelt name must not pass");
+    }
+
+    #[test]
+    fn listening_beyond_loopback_needs_authentication_or_insecure() {
+        let open = Options { sql_addr: Some("0.0.0.0:5433".into()), ..Options::default() };
+        assert!(Config::resolve(open.clone()).is_err());
+        let insecure = Options { insecure: true, ..open.clone() };
+        assert!(Config::resolve(insecure).is_ok());
+        let scram = Options { auth: Some("scram-sha-256".into()), ..open };
+        assert!(Config::resolve(scram).is_ok());
+    }
+}
