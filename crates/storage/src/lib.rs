@@ -1,1 +1,25 @@
-//! storage
+//! Ordered versioned bytes on disk.
+//!
+//! ```text
+//! engine.rs        Engine, WriteBatch, iterators: the trait
+//! rocks_engine.rs  the real one, on RocksDB
+//! crash_engine.rs  in memory; a crash discards a suffix of what was not synced
+//! keyspace.rs      user keys to engine keys, spans to bounds
+//! mvcc.rs          versions of a key: formats, point reads, scans at a timestamp
+//! ```
+//!
+//! Invariants, as absences: storage knows nothing about ranges, Raft, transactions that are still
+//! running, or SQL. Nothing here reads a clock or draws a timestamp. `rocksdb` is named nowhere
+//! else.
+
+pub mod crash_engine;
+pub mod engine;
+pub mod error;
+pub mod keyspace;
+pub mod mvcc;
+pub mod rocks_engine;
+
+pub use crash_engine::CrashEngine;
+pub use engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions, WriteBatch};
+pub use error::{StorageError, StorageResult};
+pub use rocks_engine::{RocksEngine, RocksOptions};

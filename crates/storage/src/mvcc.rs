@@ -1,0 +1,380 @@
+//! Versions of a key, and reading them at a timestamp.
+//!
+//! ```text
+//! time
+//!  40 │       b=Y             read at 35:  a → 1   b → (deleted)   c → 9
+//!  30 │             b=∅       read at 45:  a → 1   b → Y           c → 9
+//!  20 │ a=1                   scan at 35, either direction: a=1, c=9
+//!  10 │       b=X       c=9
+//!     └──────────────────── keys
+//! ```
+//!
+//! A version's key is `keyspace::version_key(user key, commit)`, newest first. Its value:
+//!
+//! ```text
+//! byte 0      format version, 1
+//! byte 1      0: deletion, 1: value
+//! bytes 2..10 start timestamp of the writing transaction, BE (protocol.md, rule 4)
+//! bytes 10..  the value; nothing after a deletion
+//! ```
+//!
+//! What it does not do: intents, locks, waiting. Those belong to the leader's evaluation.
+
+use crate::engine::{Cf, EngineIterator, EngineReader, IterOptions};
+use crate::error::{StorageError, StorageResult};
+use crate::keyspace::{SUFFIX, decode_key, encode_key, span_bounds, version_timestamp};
+use bytes::Bytes;
+use core_domain::{Key, Span, Timestamp, TxnId, Value};
+
+const FORMAT: u8 = 1;
+const DELETION: u8 = 0;
+const VALUE: u8 = 1;
+const HEADER: usize = 10;
+/// Neighbouring versions are stepped over this often before a seek is cheaper.
+const STEPS_MAX: usize = 8;
+
+/// One committed version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub commit: Timestamp,
+    pub start: TxnId,
+    /// `None`: a deletion.
+    pub value: Option<Value>,
+}
+
+/// The bytes stored under a version's key.
+pub fn encode_version(start: TxnId, value: Option<&[u8]>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + value.map_or(0, <[u8]>::len));
+    out.push(FORMAT);
+    out.push(if value.is_some() { VALUE } else { DELETION });
+    out.extend_from_slice(&start.0.to_be_bytes());
+    out.extend_from_slice(value.unwrap_or_default());
+    out
+}
+
+/// The reverse of [`encode_version`].
+///
+/// # Errors
+/// `Corruption` if the bytes are not of a known format.
+pub fn decode_version(commit: Timestamp, stored: &[u8]) -> StorageResult<Version> {
+    match stored {
+        [FORMAT, kind @ (DELETION | VALUE), rest @ ..] if rest.len() >= 8 => {
+            let (start, value) = rest.split_at(8);
+            Ok(Version {
+                commit,
+                start: TxnId(u64::from_be_bytes(start.try_into().expect("eight bytes"))),
+                value: (*kind == VALUE).then(|| Bytes::copy_from_slice(value)),
+            })
+        }
+        _ => Err(StorageError::Corruption(format!(
+            "unknown version format, first bytes {:?}",
+            &stored[..stored.len().min(HEADER)]
+        ))),
+    }
+}
+
+/// Reads versions of single keys, all from the moment of its creation.
+pub struct PointReader<'a> {
+    cursor: Box<dyn EngineIterator + 'a>,
+    target: Vec<u8>,
+}
+
+impl<'a> PointReader<'a> {
+    pub fn new(reader: &'a dyn EngineReader) -> Self {
+        let options = IterOptions { one_key: true, ..IterOptions::default() };
+        Self { cursor: reader.iter(Cf::Data, options), target: Vec::new() }
+    }
+
+    /// The newest version of `key` committed at or before `at`, a deletion included.
+    ///
+    /// # Errors
+    /// Of the disk, or `Corruption`.
+    pub fn at(&mut self, key: &Key, at: Timestamp) -> StorageResult<Option<Version>> {
+        self.target = encode_key(key.as_ref());
+        let prefix = self.target.len();
+        self.target.extend_from_slice(&(!at.0).to_be_bytes());
+        self.cursor.seek(&self.target);
+        if !self.cursor.valid() {
+            self.cursor.status()?;
+            return Ok(None);
+        }
+        let found = self.cursor.key();
+        if found.len() != prefix + SUFFIX || found[..prefix] != self.target[..prefix] {
+            return Ok(None);
+        }
+        decode_version(version_timestamp(found), self.cursor.value()).map(Some)
+    }
+
+    /// The newest version of `key`, a deletion included.
+    ///
+    /// # Errors
+    /// Of the disk, or `Corruption`.
+    pub fn newest(&mut self, key: &Key) -> StorageResult<Option<Version>> {
+        self.at(key, Timestamp::MAX)
+    }
+}
+
+/// The newest version of `key` committed at or before `at`, a deletion included.
+///
+/// # Errors
+/// Of the disk, or `Corruption`.
+pub fn read_at(
+    reader: &dyn EngineReader,
+    key: &Key,
+    at: Timestamp,
+) -> StorageResult<Option<Version>> {
+    PointReader::new(reader).at(key, at)
+}
+
+/// The newest version of `key`, a deletion included.
+///
+/// # Errors
+/// Of the disk, or `Corruption`.
+pub fn newest(reader: &dyn EngineReader, key: &Key) -> StorageResult<Option<Version>> {
+    PointReader::new(reader).newest(key)
+}
+
+/// A scan of `span` as of one timestamp, in either direction, over a cursor of its own. Deletions
+/// are left out.
+pub struct Scan<'a> {
+    cursor: Box<dyn EngineIterator + 'a>,
+    at: Timestamp,
+    reverse: bool,
+}
+
+impl<'a> Scan<'a> {
+    pub fn new(reader: &'a dyn EngineReader, span: &Span, at: Timestamp, reverse: bool) -> Self {
+        let (lower, upper) = span_bounds(span);
+        let options = IterOptions { lower: Some(lower), upper, ..IterOptions::default() };
+        let mut cursor = reader.iter(Cf::Data, options);
+        if reverse {
+            cursor.seek_to_last();
+        } else {
+            cursor.seek_to_first();
+        }
+        Self { cursor, at, reverse }
+    }
+
+    /// The next visible row.
+    ///
+    /// # Errors
+    /// Of the disk, or `Corruption`.
+    pub fn next_row(&mut self) -> StorageResult<Option<(Key, Version)>> {
+        while self.cursor.valid() {
+            let row = if self.reverse { self.back()? } else { self.forward()? };
+            if let Some((key, version)) = row
+                && version.value.is_some()
+            {
+                return Ok(Some((key, version)));
+            }
+        }
+        self.cursor.status()?;
+        Ok(None)
+    }
+
+    /// Stands on the newest version of a key; leaves on the newest version of the next one.
+    fn forward(&mut self) -> StorageResult<Option<(Key, Version)>> {
+        let (key, prefix) = decode_key(self.cursor.key())?;
+        let encoded = self.cursor.key()[..prefix].to_vec();
+        let mut found = None;
+        let mut steps = 0;
+        while self.on(&encoded) {
+            let commit = version_timestamp(self.cursor.key());
+            if found.is_none() && commit <= self.at {
+                found = Some(decode_version(commit, self.cursor.value())?);
+                steps = 0;
+            }
+            self.cursor.next();
+            steps += 1;
+            if steps >= STEPS_MAX && self.on(&encoded) {
+                // Past the versions that are too new, or past the rest of the key.
+                let to = if found.is_none() { self.at } else { Timestamp::ZERO };
+                if version_timestamp(self.cursor.key()) > to {
+                    self.cursor.seek(&with_timestamp(&encoded, to));
+                }
+                steps = 0;
+            }
+        }
+        Ok(found.map(|version| (key, version)))
+    }
+
+    /// Stands on the oldest version of a key; leaves on the oldest version of the one before.
+    fn back(&mut self) -> StorageResult<Option<(Key, Version)>> {
+        let (key, prefix) = decode_key(self.cursor.key())?;
+        let encoded = self.cursor.key()[..prefix].to_vec();
+        let mut found = None;
+        let mut steps = 0;
+        while self.on(&encoded) {
+            let commit = version_timestamp(self.cursor.key());
+            if commit > self.at {
+                // Everything before it is newer still.
+                self.leave_backwards(&encoded, steps);
+                break;
+            }
+            if steps >= STEPS_MAX {
+                self.cursor.seek(&with_timestamp(&encoded, self.at));
+                assert!(self.on(&encoded), "a version at or below {} was just seen", self.at);
+                let commit = version_timestamp(self.cursor.key());
+                found = Some(decode_version(commit, self.cursor.value())?);
+                self.leave_backwards(&encoded, steps);
+                break;
+            }
+            found = Some(decode_version(commit, self.cursor.value())?);
+            self.cursor.prev();
+            steps += 1;
+        }
+        Ok(found.map(|version| (key, version)))
+    }
+
+    fn leave_backwards(&mut self, encoded: &[u8], steps_made: usize) {
+        for _ in steps_made..STEPS_MAX {
+            if !self.on(encoded) {
+                return;
+            }
+            self.cursor.prev();
+        }
+        if self.on(encoded) {
+            // No version key equals the bare groups, and all of this key's are above them.
+            self.cursor.seek_for_prev(encoded);
+        }
+    }
+
+    fn on(&self, encoded: &[u8]) -> bool {
+        self.cursor.valid() && self.cursor.key().starts_with(encoded)
+    }
+}
+
+fn with_timestamp(encoded: &[u8], at: Timestamp) -> Vec<u8> {
+    let mut out = Vec::with_capacity(encoded.len() + SUFFIX);
+    out.extend_from_slice(encoded);
+    out.extend_from_slice(&(!at.0).to_be_bytes());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, WriteBatch};
+    use crate::keyspace::version_key;
+    use crate::{CrashEngine, RocksEngine, RocksOptions};
+    use std::collections::BTreeMap;
+
+    fn key(text: &str) -> Key {
+        Key::from(text.as_bytes())
+    }
+
+    fn put(engine: &dyn Engine, user_key: &[u8], commit: u64, value: Option<&[u8]>) {
+        let mut batch = WriteBatch::new();
+        let stored = encode_version(TxnId(commit - 1), value);
+        batch.put(Cf::Data, version_key(user_key, Timestamp(commit)), stored);
+        engine.write(batch, false).unwrap();
+    }
+
+    fn both(test: impl Fn(&dyn Engine)) {
+        test(&CrashEngine::new());
+        let dir = tempfile::tempdir().unwrap();
+        test(&RocksEngine::open(dir.path(), &RocksOptions::default()).unwrap());
+    }
+
+    fn rows(engine: &dyn Engine, span: &Span, at: u64, reverse: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut scan = Scan::new(engine, span, Timestamp(at), reverse);
+        let mut out = Vec::new();
+        while let Some((key, version)) = scan.next_row().unwrap() {
+            out.push((key.0.to_vec(), version.value.unwrap().to_vec()));
+        }
+        out
+    }
+
+    #[test]
+    fn version_values_have_their_documented_bytes() {
+        assert_eq!(encode_version(TxnId(0x0102), None), [1, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(
+            encode_version(TxnId(0x0102), Some(b"xy")),
+            [1, 1, 0, 0, 0, 0, 0, 0, 1, 2, b'x', b'y']
+        );
+        assert!(decode_version(Timestamp(1), &[2, 0, 0, 0, 0, 0, 0, 0, 1, 2]).is_err());
+    }
+
+    #[test]
+    fn the_picture_at_the_top_of_this_file_is_true() {
+        both(|engine| {
+            put(engine, b"b", 10, Some(b"X"));
+            put(engine, b"c", 10, Some(b"9"));
+            put(engine, b"a", 20, Some(b"1"));
+            put(engine, b"b", 30, None);
+            put(engine, b"b", 40, Some(b"Y"));
+            let value = |k: &str, at: u64| {
+                let version = read_at(engine, &key(k), Timestamp(at)).unwrap();
+                version.and_then(|v| v.value).map(|v| v.to_vec())
+            };
+            assert_eq!(value("a", 35), Some(b"1".to_vec()));
+            assert_eq!(value("a", 19), None);
+            assert_eq!(value("b", 35), None);
+            assert_eq!(value("b", 29), Some(b"X".to_vec()));
+            assert_eq!(value("b", 40), Some(b"Y".to_vec()));
+            assert_eq!(value("bb", 50), None);
+            let newest = newest(engine, &key("b")).unwrap().unwrap();
+            assert_eq!((newest.commit, newest.start), (Timestamp(40), TxnId(39)));
+            for reverse in [false, true] {
+                let mut expected =
+                    vec![(b"a".to_vec(), b"1".to_vec()), (b"c".to_vec(), b"9".to_vec())];
+                if reverse {
+                    expected.reverse();
+                }
+                assert_eq!(rows(engine, &Span::all(), 35, reverse), expected);
+            }
+        });
+    }
+
+    /// Many keys, prefixes of each other, with few and with many versions, against a model.
+    #[test]
+    fn scans_agree_with_a_model_in_both_directions() {
+        both(|engine| {
+            let mut model: BTreeMap<Vec<u8>, BTreeMap<u64, Option<Vec<u8>>>> = BTreeMap::new();
+            let mut state = 7u64;
+            let mut random = |n: u64| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (state >> 33) % n
+            };
+            for commit in 1..1500 {
+                let user_key = match random(3) {
+                    0 => b"hot".to_vec(),
+                    1 => vec![b'h'; random(20) as usize],
+                    _ => random(50).to_be_bytes()[4..].to_vec(),
+                };
+                let value = (random(4) > 0).then(|| commit.to_string().into_bytes());
+                put(engine, &user_key, commit + 1, value.as_deref());
+                model.entry(user_key).or_default().insert(commit + 1, value);
+            }
+            for at in [0, 1, 2, 10, 400, 777, 1499, 1500, u64::MAX] {
+                for (from, to) in [("", ""), ("h", "hot"), ("hhhh", ""), ("", "hhh"), ("x", "")] {
+                    let span = Span::new(key(from), key(to));
+                    let mut expected: Vec<_> = model
+                        .iter()
+                        .filter(|(k, _)| span.contains(&Key::from(k.as_slice())))
+                        .filter_map(|(k, versions)| {
+                            let (_, value) = versions.range(..=at).next_back()?;
+                            Some((k.clone(), value.clone()?))
+                        })
+                        .collect();
+                    assert_eq!(rows(engine, &span, at, false), expected, "{from}..{to} at {at}");
+                    expected.reverse();
+                    assert_eq!(rows(engine, &span, at, true), expected, "{from}..{to} at {at}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_reader_is_pinned_to_its_moment() {
+        both(|engine| {
+            put(engine, b"a", 10, Some(b"old"));
+            let snapshot = engine.snapshot();
+            let mut reader = PointReader::new(engine);
+            put(engine, b"a", 20, Some(b"new"));
+            assert_eq!(reader.newest(&key("a")).unwrap().unwrap().commit, Timestamp(10));
+            assert_eq!(newest(&*snapshot, &key("a")).unwrap().unwrap().commit, Timestamp(10));
+            assert_eq!(newest(engine, &key("a")).unwrap().unwrap().commit, Timestamp(20));
+        });
+    }
+}
