@@ -49,14 +49,15 @@ pub struct Member {
 }
 
 impl Identity for Member {
-    type Addr = NodeId;
+    /// The address: an announcement to a seed knows nothing else of it.
+    type Addr = String;
 
     fn renew(&self) -> Option<Self> {
         Some(Self { incarnation: self.incarnation + 1, ..self.clone() })
     }
 
-    fn addr(&self) -> NodeId {
-        self.node
+    fn addr(&self) -> String {
+        self.address.clone()
     }
 
     fn win_addr_conflict(&self, adversary: &Self) -> bool {
