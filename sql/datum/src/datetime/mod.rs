@@ -1,0 +1,1 @@
+//! Dates, times, timestamps: calendar, parsing, printing, arithmetic.
