@@ -1,0 +1,94 @@
+//! Everything that is not a point or short-range statement.
+//!
+//! ```text
+//! Rel ──lower──▶ DataFusion logical plan ──optimise, run──▶ record batches ──batch──▶ rows
+//!      │
+//!      └─ nodes that DataFusion has not, or has otherwise (windows, correlated subqueries,
+//!         set-returning functions, recursion, row locks): their inputs run first, `operators/`
+//!         computes their rows, and these are a table to the plan above
+//! ```
+//!
+//! ```text
+//! batch.rs      datums in Arrow arrays            lower.rs      Rel to logical plan
+//! kernel.rs     expressions as functions          scan.rs       tables as providers
+//! aggregate.rs  accumulators as functions         operators/    nodes of our own
+//! fault.rs      errors across the border
+//! ```
+//!
+//! Invariants, as absences: no semantics of DataFusion's that differ from PostgreSQL's is reachable;
+//! nothing here writes; nothing here knows how a key is made beyond `catalog`'s spans.
+
+mod aggregate;
+mod batch;
+mod fault;
+mod kernel;
+mod lower;
+mod operators;
+mod scan;
+
+use crate::context::ExecContext;
+use crate::error::SqlResult;
+use crate::outcome::{Row, RowSource, RowStream};
+use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
+use datum::SqlType;
+use expr::OwnedContext;
+use futures::StreamExt;
+use lower::Lowering;
+use planner::plan::Rel;
+use std::sync::Arc;
+
+/// What a query runs with: the statement's context, and the part of it that functions keep.
+#[derive(Clone)]
+struct QueryContext {
+    exec: Arc<ExecContext>,
+    eval: OwnedContext,
+}
+
+/// Runs a query; rows come as they are asked for.
+///
+/// # Errors
+/// What the statement's expressions, reads and locks meet; 53200 beyond the memory budget.
+pub async fn execute(rel: &Rel, context: &Arc<ExecContext>) -> SqlResult<RowStream> {
+    let stream = start(rel, context).await?;
+    let types = rel.fields.iter().map(|field| field.ty.ty.clone()).collect();
+    Ok(RowStream::pull(Box::new(BatchRows { stream, types, ready: Vec::new().into_iter() })))
+}
+
+/// Runs a query to its end.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn collect(rel: &Rel, context: &Arc<ExecContext>) -> SqlResult<Vec<Row>> {
+    execute(rel, context).await?.collect().await
+}
+
+async fn start(rel: &Rel, context: &Arc<ExecContext>) -> SqlResult<SendableRecordBatchStream> {
+    let eval = context.owned_eval();
+    let mut lowering = Lowering::new(QueryContext { exec: context.clone(), eval });
+    let lowered = lowering.lower(rel).await?;
+    lower::run(lowered.plan).await
+}
+
+/// Record batches as rows.
+struct BatchRows {
+    stream: SendableRecordBatchStream,
+    types: Vec<SqlType>,
+    ready: std::vec::IntoIter<Row>,
+}
+
+#[async_trait]
+impl RowSource for BatchRows {
+    async fn next(&mut self, rows_max: usize) -> SqlResult<Option<Vec<Row>>> {
+        while self.ready.len() == 0 {
+            match self.stream.next().await {
+                None => return Ok(None),
+                Some(batch) => {
+                    let batch = batch.map_err(fault::into_sql)?;
+                    self.ready = batch::rows(&batch, &self.types)?.into_iter();
+                }
+            }
+        }
+        Ok(Some(self.ready.by_ref().take(rows_max).collect()))
+    }
+}
