@@ -1,0 +1,81 @@
+//! psql's own commands.
+
+use crate::node;
+use testkit::Server;
+
+fn run(server: &Server, commands: &[&str]) -> (String, String) {
+    let mut psql = server.command("psql");
+    psql.args(["-X", "-P", "pager=off"]);
+    for command in commands {
+        psql.args(["-c", command]);
+    }
+    let output = psql.output().expect("psql is installed");
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[test]
+fn backslash_commands_describe_what_is_there() {
+    let node = node();
+    let server = node.server();
+    let (_, errors) = run(
+        &server,
+        &["CREATE TABLE parent (id serial PRIMARY KEY, name varchar(20) NOT NULL UNIQUE);
+           CREATE TABLE child (id int PRIMARY KEY, parent_id int REFERENCES parent (id), kg numeric(6,2) DEFAULT 1.5, CHECK (kg > 0));
+           CREATE INDEX child_kg ON child (kg DESC);
+           CREATE VIEW heavy AS SELECT * FROM child WHERE kg > 10"],
+    );
+    assert_eq!(errors, "");
+    let expectations: [(&str, &[&str]); 11] = [
+        (r"\l", &["shanghai", "postgres"]),
+        (r"\dn", &["public"]),
+        (r"\dt", &["parent", "child", "table"]),
+        (r"\d parent", &["character varying(20)", "not null", "nextval('parent_id_seq'::regclass)", "\"parent_pkey\" PRIMARY KEY", "TABLE \"child\" CONSTRAINT"]),
+        (r"\d child", &["numeric(6,2)", "1.5", "child_kg", "kg DESC", "FOREIGN KEY (parent_id) REFERENCES parent(id)", "Check constraints"]),
+        (r"\di", &["child_kg", "parent_pkey"]),
+        (r"\du", &["shanghai", "Superuser"]),
+        (r"\df", &["List of functions"]),
+        (r"\dv", &["heavy"]),
+        (r"\ds", &["parent_id_seq"]),
+        (r"\d heavy", &["View \"public.heavy\"", "kg"]),
+    ];
+    for (command, expected) in expectations {
+        let (answer, errors) = run(&server, &[command]);
+        assert_eq!(errors, "", "{command}");
+        for part in expected {
+            assert!(answer.contains(part), "{command} does not show {part:?}:\n{answer}");
+        }
+    }
+    let mut psql = server.command("psql");
+    let output = psql
+        .args(["-X", "-c", r"\timing on", "-c", "SELECT 1 AS one, 'x'::text AS two \\gdesc", "-c", "SELECT 42"])
+        .output()
+        .unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in ["one    | integer", "two    | text", "Time: ", "42"] {
+        assert!(answer.contains(part), "{part:?}: {answer}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn copy_brings_rows_in_and_out() {
+    let node = node();
+    let server = node.server();
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("in.csv"), dir.path().join("out.csv"));
+    std::fs::write(&input, "id,name\n1,\"a, \"\"quoted\"\"\"\n2,\n3,\"\"\n").unwrap();
+    let (_, errors) = run(
+        &server,
+        &[
+            "CREATE TABLE t (id int PRIMARY KEY, name text)",
+            &format!(r"\copy t FROM '{}' WITH (FORMAT csv, HEADER)", input.display()),
+            &format!(r"\copy (SELECT * FROM t ORDER BY id) TO '{}' WITH (FORMAT csv, HEADER)", output.display()),
+        ],
+    );
+    assert_eq!(errors, "");
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), std::fs::read_to_string(&input).unwrap());
+    let (answer, _) = run(&server, &["SELECT count(*) FILTER (WHERE name IS NULL) AS nulls FROM t"]);
+    assert!(answer.contains('1'), "{answer}");
+}
