@@ -87,7 +87,7 @@ SELECT composer, count(*), array_agg(DISTINCT media_type_id ORDER BY media_type_
        string_agg(DISTINCT genre_id::text, ',' ORDER BY genre_id::text) AS genres
 FROM track WHERE composer ILIKE '%page%' GROUP BY composer ORDER BY count(*) DESC, composer LIMIT 8;
 
-\echo invoices above their customer's average
+\echo invoices above the average of the customer
 SELECT i.invoice_id, i.customer_id, i.total
 FROM invoice i
 WHERE i.total > 1.5 * (SELECT avg(total) FROM invoice x WHERE x.customer_id = i.customer_id)
