@@ -1,0 +1,3 @@
+//! ordered_set
+use crate::registry::Registry;
+pub(super) fn register(_r: &mut Registry) {}
