@@ -49,14 +49,13 @@ pub fn catalog() -> Catalog {
         name: "public".to_owned(),
         owner: BOOTSTRAP_ROLE,
     });
-    Catalog {
-        version: 1,
-        next_oid: FIRST_NORMAL_OID,
-        schemas: Arc::new(schemas.map(|s| (s.oid, Arc::new(s))).collect()),
-        databases: Arc::new(databases.into_iter().map(|d| (d.oid, Arc::new(d))).collect()),
-        roles: Arc::new([(role.oid, Arc::new(role))].into()),
-        ..Catalog::default()
-    }
+    let mut catalog = Catalog::default();
+    catalog.version = 1;
+    catalog.next_oid = FIRST_NORMAL_OID;
+    catalog.schemas = Arc::new(schemas.map(|s| (s.oid, Arc::new(s))).collect());
+    catalog.databases = Arc::new(databases.into_iter().map(|d| (d.oid, Arc::new(d))).collect());
+    catalog.roles = Arc::new([(role.oid, Arc::new(role))].into());
+    catalog
 }
 
 /// What to write under `/system/catalog` when a scan of it finds nothing.
