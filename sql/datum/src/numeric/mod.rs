@@ -18,6 +18,9 @@ mod power_of_ten;
 mod round;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use arithmetic::NumericSum;
 pub use power_of_ten::pow10;
 
@@ -253,5 +256,12 @@ impl Hash for Numeric {
             }
             other => std::mem::discriminant(other).hash(state),
         }
+    }
+}
+
+impl Numeric {
+    /// Significant digits before the point: 2 for 12.5, 0 for 0.5, -1 for 0.05. 0 for zero and the non-finite.
+    pub fn digits_before_point(&self) -> i64 {
+        arithmetic::leading_digits(self).map_or(0, |(exponent, _)| exponent + 1)
     }
 }
