@@ -58,7 +58,7 @@ impl CallShape {
                     (false, true) if *nulls_first => Ordering::Greater,
                     (false, true) => Ordering::Less,
                     (false, false) => {
-                        let order = datum::compare::compare_as(ty, a, b);
+                        let order = datum::compare_as(ty, a, b);
                         if *descending { order.reverse() } else { order }
                     }
                 }
@@ -113,7 +113,7 @@ fn by_arguments(types: &[SqlType], a: &[Datum], b: &[Datum]) -> Ordering {
         .iter()
         .zip(a.iter().zip(b))
         .map(|(ty, (a, b))| match (a.is_null(), b.is_null()) {
-            (false, false) => datum::compare::compare_as(ty, a, b),
+            (false, false) => datum::compare_as(ty, a, b),
             (a, b) => a.cmp(&b),
         })
         .fold(Ordering::Equal, Ordering::then)

@@ -113,7 +113,7 @@ impl Lowering {
                 RelNode::VirtualScan { table, columns } => {
                     let rows = table
                         .0
-                        .rows(&self.context.exec.catalog, &self.context.exec.virtual_context().await?);
+                        .rows(&self.context.exec.catalog, &self.context.exec.virtual_context());
                     let rows: Vec<Row> = rows
                         .into_iter()
                         .map(|row| columns.iter().map(|&index| row[index].clone()).collect())

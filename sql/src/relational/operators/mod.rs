@@ -49,7 +49,7 @@ fn compare_keys(keys: &[SortKey], a: &[Datum], b: &[Datum]) -> Ordering {
             (false, true) if key.nulls_first => Ordering::Greater,
             (false, true) => Ordering::Less,
             (false, false) => {
-                let order = datum::compare::compare_as(key.expr.sql_type(), a, b);
+                let order = datum::compare_as(key.expr.sql_type(), a, b);
                 if key.descending { order.reverse() } else { order }
             }
         };

@@ -67,7 +67,7 @@ pub fn limit_with_ties(
     context: &QueryContext,
 ) -> SqlResult<Vec<Row>> {
     let mut kept: Vec<Row> = Vec::new();
-    let mut last = None;
+    let mut last: Option<Row> = None;
     for row in rows.into_iter().skip(skip) {
         if fetch.is_some_and(|fetch| kept.len() >= fetch) {
             let key = values(keys.iter().map(|key| &key.expr), &row, context)?;
