@@ -45,7 +45,7 @@ fn three_nodes_form_one_cluster_and_survive_each_ones_loss() {
     until("every range has three replicas", Duration::from_secs(30), || {
         ask(
             &nodes[0].server(),
-            "SELECT count(*) FROM shanghai.ranges WHERE cardinality(replicas) <> 3",
+            "SELECT count(*) FROM shanghai.ranges WHERE cardinality(voters) <> 3",
         )
         .map(|count| count == "0")
     });
