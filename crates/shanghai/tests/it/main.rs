@@ -10,6 +10,7 @@ mod operations;
 mod pgbench;
 mod psql;
 mod scripts;
+mod semantics;
 
 use std::path::{Path, PathBuf};
 use testkit::NodeProcess;
