@@ -7,6 +7,7 @@
 //! consistency.rs  ConsistencyLevel, IsolationLevel, Guarantee (the receipt)
 //! token.rs        CausalToken: authenticated, versioned
 //! kv.rs           KvTransaction, KvStore: the one interface between SQL and the ranges
+//! write_buffer.rs WriteBuffer: a running transaction's own writes, pure
 //! error.rs        KvError, classified by what the caller can do
 //! node.rs         NodeState, ReplicationMode, events
 //! ```
@@ -22,6 +23,7 @@ pub mod kv;
 pub mod node;
 pub mod time;
 pub mod token;
+pub mod write_buffer;
 
 pub use consistency::{ConsistencyLevel, Guarantee, IsolationLevel};
 pub use error::{KvError, KvResult};
@@ -36,3 +38,4 @@ pub use kv::{
 pub use node::{DomainEvent, NodeState, ReplicationMode};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{CausalToken, TokenError, TokenKey};
+pub use write_buffer::WriteBuffer;

@@ -1,1 +1,26 @@
-//! query
+//! Keys read and written, with a guarantee.
+//!
+//! ```text
+//! coordinator.rs   KvStore: begins transactions, keeps them alive, splits, asks what became of one
+//! transaction.rs   KvTransaction: snapshot, buffer, locks
+//! commit.rs        one phase or two; outcomes that are unknown
+//! intents.rs       other transactions' leftovers in the way
+//! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
+//! range_cache.rs   which range has a key, who led it
+//! oracle_client.rs timestamps: here at once, elsewhere in batches
+//! ```
+//!
+//! Invariants, as absences: query knows no Raft, no log, no disk; it holds no lock and no data that
+//! a leader does not know better; a stale cache costs a redirect, never an answer.
+
+mod commit;
+mod coordinator;
+mod intents;
+mod oracle_client;
+mod range_cache;
+mod sender;
+mod transaction;
+
+pub use coordinator::{TXN_BYTES_MAX, TxnCoordinator, VALUE_BYTES_MAX};
+pub use oracle_client::OracleClient;
+pub use sender::{PeerList, RANGE_SERVICE, RangeSender, SendTuning};

@@ -69,8 +69,7 @@ impl CrashEngine {
         for batch in &state.unsynced[..kept] {
             survivor.apply(batch);
         }
-        let survived =
-            State { visible: survivor.clone(), durable: survivor, ..State::default() };
+        let survived = State { visible: survivor.clone(), durable: survivor, ..State::default() };
         Self { state: RwLock::new(survived) }
     }
 
@@ -199,28 +198,24 @@ fn is_empty_range(lower: &Bound<Bytes>, upper: &Bound<Bytes>) -> bool {
     match (lower, upper) {
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
         (Bound::Included(l), Bound::Included(u)) => l > u,
-        (Bound::Included(l) | Bound::Excluded(l), Bound::Included(u) | Bound::Excluded(u)) => l >= u,
+        (Bound::Included(l) | Bound::Excluded(l), Bound::Included(u) | Bound::Excluded(u)) => {
+            l >= u
+        }
     }
 }
 
 impl EngineIterator for MapIterator {
     fn seek(&mut self, key: &[u8]) {
         let below = matches!(&self.lower, Bound::Included(lower) if key < lower.as_ref());
-        let lower = if below {
-            self.lower.clone()
-        } else {
-            Bound::Included(Bytes::copy_from_slice(key))
-        };
+        let lower =
+            if below { self.lower.clone() } else { Bound::Included(Bytes::copy_from_slice(key)) };
         self.at = self.first(lower);
     }
 
     fn seek_for_prev(&mut self, key: &[u8]) {
         let above = matches!(&self.upper, Bound::Excluded(upper) if key >= upper.as_ref());
-        let upper = if above {
-            self.upper.clone()
-        } else {
-            Bound::Included(Bytes::copy_from_slice(key))
-        };
+        let upper =
+            if above { self.upper.clone() } else { Bound::Included(Bytes::copy_from_slice(key)) };
         self.at = self.last(upper);
     }
 

@@ -15,8 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The column families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Cf {
     /// Committed versions: `keyspace::version_key`.
     Data,
@@ -48,10 +49,21 @@ impl Cf {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchOp {
-    Put { cf: Cf, key: Bytes, value: Bytes },
-    Delete { cf: Cf, key: Bytes },
+    Put {
+        cf: Cf,
+        key: Bytes,
+        value: Bytes,
+    },
+    Delete {
+        cf: Cf,
+        key: Bytes,
+    },
     /// Every key in `[start, end)`.
-    DeleteRange { cf: Cf, start: Bytes, end: Bytes },
+    DeleteRange {
+        cf: Cf,
+        start: Bytes,
+        end: Bytes,
+    },
 }
 
 /// Writes that become visible and durable together, applied in order.

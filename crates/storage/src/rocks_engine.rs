@@ -63,8 +63,8 @@ impl RocksEngine {
         let families = Cf::ALL
             .into_iter()
             .map(|cf| ColumnFamilyDescriptor::new(cf.name(), family_options(cf, &cache, options)));
-        let db = Db::open_cf_descriptors(&database_options(options), dir, families)
-            .map_err(classify)?;
+        let db =
+            Db::open_cf_descriptors(&database_options(options), dir, families).map_err(classify)?;
         Ok(Self { db: Arc::new(db), cache })
     }
 }
@@ -223,8 +223,7 @@ impl EngineReader for RocksEngine {
     }
 
     fn iter(&self, cf: Cf, options: IterOptions) -> Box<dyn EngineIterator + '_> {
-        let cursor =
-            self.db.raw_iterator_cf_opt(&handle(&self.db, cf), read_options(cf, options));
+        let cursor = self.db.raw_iterator_cf_opt(&handle(&self.db, cf), read_options(cf, options));
         Box::new(RocksIterator(cursor))
     }
 }
@@ -233,7 +232,8 @@ impl Engine for RocksEngine {
     fn write(&self, batch: WriteBatch, sync: bool) -> StorageResult<()> {
         let handles = Cf::ALL.map(|cf| handle(&self.db, cf));
         let of = |cf: Cf| &handles[cf as usize];
-        let mut rocks = rocksdb::WriteBatch::with_capacity_bytes(batch.bytes() + 32 * batch.ops().len());
+        let mut rocks =
+            rocksdb::WriteBatch::with_capacity_bytes(batch.bytes() + 32 * batch.ops().len());
         for op in batch.ops() {
             match op {
                 BatchOp::Put { cf, key, value } => rocks.put_cf(of(*cf), key, value),
@@ -284,7 +284,10 @@ impl Engine for RocksEngine {
             ("storage_block_cache_bytes", self.cache.get_usage() as u64),
             ("storage_memtable_bytes", of_all("rocksdb.cur-size-all-mem-tables")),
             ("storage_sst_bytes", of_all("rocksdb.live-sst-files-size")),
-            ("storage_pending_compaction_bytes", of_all("rocksdb.estimate-pending-compaction-bytes")),
+            (
+                "storage_pending_compaction_bytes",
+                of_all("rocksdb.estimate-pending-compaction-bytes"),
+            ),
             ("storage_keys_estimated", of_all("rocksdb.estimate-num-keys")),
         ]
     }

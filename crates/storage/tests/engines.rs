@@ -1,6 +1,8 @@
 //! What both engines promise, and what only a crash shows.
 
-use storage::{Cf, CrashEngine, Engine, EngineReader, IterOptions, RocksEngine, RocksOptions, WriteBatch};
+use storage::{
+    Cf, CrashEngine, Engine, EngineReader, IterOptions, RocksEngine, RocksOptions, WriteBatch,
+};
 
 fn put(engine: &dyn Engine, key: &str, sync: bool) {
     let mut batch = WriteBatch::new();
@@ -85,8 +87,11 @@ fn ranges_are_deleted_half_open_and_bounds_hide_the_rest() {
         batch.put(Cf::Local, b"c".to_vec(), b"again".to_vec());
         engine.write(batch, false).unwrap();
         assert_eq!(keys(engine), ["a", "c", "d", "e"]);
-        let options =
-            IterOptions { lower: Some(b"b".to_vec()), upper: Some(b"e".to_vec()), ..Default::default() };
+        let options = IterOptions {
+            lower: Some(b"b".to_vec()),
+            upper: Some(b"e".to_vec()),
+            ..Default::default()
+        };
         let mut cursor = engine.iter(Cf::Local, options);
         cursor.seek(b"a");
         assert_eq!(cursor.key(), b"c");

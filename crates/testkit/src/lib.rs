@@ -1,6 +1,7 @@
 //! What tests share: an in-memory key-value store, real processes, SQL scripts.
 //!
 //! ```text
+//! memory_kv.rs      KvStore in memory, with real versions and waiting locks
 //! node_process.rs   one Shanghai node as a child process
 //! postgres.rs       a PostgreSQL of Debian's, as the reference
 //! client.rs         psql and pgbench as child processes
@@ -11,10 +12,12 @@
 //! loopback; no process outlives the value that started it.
 
 pub mod client;
+pub mod memory_kv;
 pub mod node_process;
 pub mod postgres;
 pub mod slt;
 
+pub use memory_kv::MemoryKv;
 pub use client::{Server, pgbench, psql, psql_file};
 pub use node_process::NodeProcess;
 pub use postgres::Postgres;

@@ -1,0 +1,411 @@
+//! Commit: everything in one range by one entry, everything else in two phases.
+//!
+//! ```text
+//! one range, small        Commit ─▶ done: one Raft command
+//! several, or large       Prewrite every part ─▶ C ─▶ CommitPrimary: decided
+//!                                                └─▶ Resolve the other parts, in the background
+//! no answer to the decision: ask again until `outcome_timeout`, then OutcomeUnknown (40003)
+//! ```
+//!
+//! Two phases run in a task of their own: a client that goes away does not leave a commit half
+//! done. One phase needs none, the leader carries it through by itself.
+
+use crate::coordinator::Shared;
+use crate::sender::kv_error;
+use crate::transaction::{Transaction, surprise};
+use core_domain::{CommitReceipt, Key, KvError, KvResult, RangeId, Timestamp, TxnId, TxnStatus};
+use futures::{FutureExt, StreamExt};
+use replication::RangeDescriptor;
+use replication::evaluate::{LockedKey, Outcome, RangeError, RangeRequest, RangeResponse, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Most that goes into one entry: commands are refused above 4 MiB.
+const PART_BYTES_MAX: usize = 1 << 20;
+const PART_KEYS_MAX: usize = 10_000;
+/// Parts prewritten or resolved at once.
+const PARTS_AT_ONCE: usize = 4;
+
+/// What one request of a commit carries.
+#[derive(Clone, Debug)]
+struct Part {
+    descriptor: Arc<RangeDescriptor>,
+    writes: Vec<Write>,
+    locked: Vec<LockedKey>,
+    bytes: usize,
+}
+
+impl Part {
+    fn new(descriptor: Arc<RangeDescriptor>) -> Self {
+        Self { descriptor, writes: Vec::new(), locked: Vec::new(), bytes: 0 }
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        let written = self.writes.iter().map(|write| &write.key);
+        written.chain(self.locked.iter().map(|locked| &locked.key)).cloned().collect()
+    }
+
+    fn is_full(&self, more: usize) -> bool {
+        self.bytes > 0
+            && (self.bytes + more > PART_BYTES_MAX
+                || self.writes.len() + self.locked.len() >= PART_KEYS_MAX)
+    }
+}
+
+/// A commit under way, detached from the transaction's handle.
+#[derive(Clone)]
+struct Commit {
+    shared: Arc<Shared>,
+    txn: TxnId,
+    primary: Key,
+    writes: Arc<Vec<Write>>,
+    locked: Arc<Vec<LockedKey>>,
+}
+
+/// Why a commit did not succeed.
+enum Failure {
+    /// Certainly not committed, nor will it be.
+    No(KvError),
+    /// The keys moved between ranges: plan again.
+    Moved,
+    Unknown,
+}
+
+impl Transaction {
+    pub(crate) async fn commit_buffer(&self) -> KvResult<CommitReceipt> {
+        let (writes, locked, snapshot) = self.take_writes()?;
+        let Some(primary) = writes.first().map(|write| write.key.clone()) else {
+            self.release_except(None).await;
+            let timestamp = snapshot.unwrap_or(Timestamp(self.id.0));
+            return Ok(CommitReceipt { timestamp });
+        };
+        let commit = Commit {
+            shared: self.shared.clone(),
+            txn: self.id,
+            primary,
+            writes: Arc::new(writes),
+            locked: Arc::new(locked),
+        };
+        let started = Instant::now();
+        loop {
+            let parts = commit.parts().await?;
+            let outcome = match parts.as_slice() {
+                [part] => {
+                    let outcome = commit.one_phase(part, started).await;
+                    if let Ok(timestamp) = outcome {
+                        self.release_except(Some(part.descriptor.range)).await;
+                        return Ok(CommitReceipt { timestamp });
+                    }
+                    outcome
+                }
+                _ => self.two_phases(&commit, parts, started).await,
+            };
+            match outcome {
+                Ok(timestamp) => {
+                    self.release_except(None).await;
+                    return Ok(CommitReceipt { timestamp });
+                }
+                Err(Failure::Moved) => {}
+                Err(Failure::No(error)) => {
+                    self.release_except(None).await;
+                    return Err(error);
+                }
+                Err(Failure::Unknown) => {
+                    // Locks stay until they expire: the commit may yet be applied.
+                    self.end();
+                    self.shared.alive.lock().remove(&self.id);
+                    return Err(KvError::OutcomeUnknown { txn: self.id });
+                }
+            }
+        }
+    }
+
+    /// Ends the statements; what there is to commit, in key order.
+    fn take_writes(&self) -> KvResult<(Vec<Write>, Vec<LockedKey>, Option<Timestamp>)> {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.ended, true) {
+            return Err(KvError::Aborted { txn: self.id });
+        }
+        let buffer = std::mem::take(&mut state.buffer);
+        let mut locked = std::mem::take(&mut state.locked);
+        let mut writes = Vec::with_capacity(buffer.len());
+        for (key, value) in buffer.iter() {
+            let seen = locked.remove(key).map(|held| held.seen);
+            writes.push(Write { key: key.clone(), value: value.clone(), seen });
+        }
+        let locked = match writes.is_empty() {
+            true => Vec::new(),
+            false => locked
+                .into_iter()
+                .map(|(key, held)| LockedKey { key, mode: held.mode, seen: held.seen })
+                .collect(),
+        };
+        Ok((writes, locked, state.snapshot))
+    }
+
+    /// Frees the locks in every range but the one where the commit freed them.
+    async fn release_except(&self, done: Option<RangeId>) {
+        self.state.lock().touched.retain(|range, _| Some(*range) != done);
+        let touched = self.end();
+        Self::release(&self.shared, self.id, touched).await;
+    }
+
+    async fn two_phases(
+        &self,
+        commit: &Commit,
+        parts: Vec<Part>,
+        started: Instant,
+    ) -> Result<Timestamp, Failure> {
+        // From now on the primary's leader must know that the transaction lives.
+        let at_primary = parts.iter().find(|part| part.descriptor.span.contains(&commit.primary));
+        if let Some(part) = at_primary {
+            self.touch(part.descriptor.range, &commit.primary);
+        }
+        let commit = commit.clone();
+        let task = tokio::spawn(async move { commit.two_phases(parts, started).await });
+        task.await.unwrap_or(Err(Failure::Unknown))
+    }
+}
+
+impl Commit {
+    /// The writes and locked keys, cut by range and size; the primary is in the first part.
+    async fn parts(&self) -> KvResult<Vec<Part>> {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut open = Part::new(self.shared.sender.locate(&self.primary).await?);
+        for write in self.writes.iter() {
+            let bytes = write.key.len() + write.value.as_ref().map_or(0, |value| value.len());
+            self.make_room(&mut parts, &mut open, &write.key, bytes).await?;
+            open.bytes += bytes;
+            open.writes.push(write.clone());
+        }
+        for locked in self.locked.iter() {
+            // A locked key of the same range goes along with the writes: one entry.
+            let here = parts.iter_mut().chain([&mut open]).find(|part| {
+                part.descriptor.span.contains(&locked.key) && !part.is_full(locked.key.len())
+            });
+            if let Some(part) = here {
+                part.bytes += locked.key.len();
+                part.locked.push(locked.clone());
+                continue;
+            }
+            self.make_room(&mut parts, &mut open, &locked.key, locked.key.len()).await?;
+            open.bytes += locked.key.len();
+            open.locked.push(locked.clone());
+        }
+        parts.push(open);
+        Ok(parts)
+    }
+
+    async fn make_room(
+        &self,
+        parts: &mut Vec<Part>,
+        open: &mut Part,
+        key: &Key,
+        bytes: usize,
+    ) -> KvResult<()> {
+        if open.descriptor.span.contains(key) && !open.is_full(bytes) {
+            return Ok(());
+        }
+        let descriptor = match open.descriptor.span.contains(key) {
+            true => open.descriptor.clone(),
+            false => self.shared.sender.locate(key).await?,
+        };
+        parts.push(std::mem::replace(open, Part::new(descriptor)));
+        Ok(())
+    }
+
+    async fn one_phase(&self, part: &Part, started: Instant) -> Result<Timestamp, Failure> {
+        let floor = self.shared.oracle.draw().await.map_err(Failure::No)?;
+        let request = RangeRequest::Commit {
+            txn: self.txn,
+            primary: self.primary.clone(),
+            floor,
+            writes: part.writes.clone(),
+            locked: part.locked.clone(),
+        };
+        self.decide(&part.descriptor, request, started).await
+    }
+
+    /// Sends what decides the transaction until somebody knows how it was decided.
+    async fn decide(
+        &self,
+        descriptor: &RangeDescriptor,
+        request: RangeRequest,
+        started: Instant,
+    ) -> Result<Timestamp, Failure> {
+        let mut attempt = 0;
+        let mut sent = false;
+        loop {
+            match self.shared.sender.send(descriptor, request.clone()).await {
+                Ok((RangeResponse::Committed(at), _)) => return Ok(at),
+                Ok((other, _)) => return Err(Failure::No(surprise("a commit", &other))),
+                Err(RangeError::WrongRange { .. }) => return Err(Failure::Moved),
+                Err(RangeError::Intents(foreign)) => {
+                    let cleared = self.shared.clear_intents(foreign, attempt).await;
+                    cleared.map_err(|error| self.failure(error, sent))?;
+                    attempt += 1;
+                }
+                Err(RangeError::OutcomeUnknown { .. }) => {
+                    sent = true;
+                    if started.elapsed() >= self.shared.sender.tuning.outcome_timeout {
+                        return Err(Failure::Unknown);
+                    }
+                }
+                Err(error) => {
+                    let error = kv_error(descriptor.range, error);
+                    if sent
+                        && matches!(error, KvError::Unavailable { .. })
+                        && started.elapsed() < self.shared.sender.tuning.outcome_timeout
+                    {
+                        continue;
+                    }
+                    return Err(self.failure(error, sent));
+                }
+            }
+        }
+    }
+
+    /// After a first attempt that may have succeeded, only the leader's own words are certain.
+    fn failure(&self, error: KvError, sent: bool) -> Failure {
+        let says_leader = matches!(error, KvError::Conflict { .. } | KvError::Aborted { .. });
+        if sent && !says_leader { Failure::Unknown } else { Failure::No(error) }
+    }
+
+    async fn two_phases(&self, parts: Vec<Part>, started: Instant) -> Result<Timestamp, Failure> {
+        let prewritten = match self.prewrite(&parts).await {
+            Ok(min_commit) => min_commit,
+            Err(failure) => return self.roll_back(failure, &parts).await,
+        };
+        let drawn = match self.shared.oracle.draw().await {
+            Ok(drawn) => drawn,
+            Err(error) => return self.roll_back(Failure::No(error), &parts).await,
+        };
+        let commit = drawn.max(prewritten);
+        let committed = self.commit_primary(&parts[0], commit, started).await;
+        match committed {
+            Ok(at) => {
+                let others = parts.into_iter().skip(1).collect();
+                tokio::spawn(self.clone().resolve(others, Outcome::Committed(at)));
+                Ok(at)
+            }
+            Err(Failure::Unknown) => Err(Failure::Unknown),
+            Err(failure) => self.roll_back(failure, &parts).await,
+        }
+    }
+
+    /// Prewrites every part; the highest `min_commit`.
+    async fn prewrite(&self, parts: &[Part]) -> Result<Timestamp, Failure> {
+        let mut requests = Vec::with_capacity(parts.len());
+        for part in parts {
+            requests.push(self.prewrite_part(part).boxed());
+        }
+        let answers: Vec<Result<Timestamp, Failure>> =
+            futures::stream::iter(requests).buffered(PARTS_AT_ONCE).collect().await;
+        let mut highest = Timestamp::ZERO;
+        for answer in answers {
+            highest = highest.max(answer?);
+        }
+        Ok(highest)
+    }
+
+    async fn prewrite_part(&self, part: &Part) -> Result<Timestamp, Failure> {
+        let request = RangeRequest::Prewrite {
+            txn: self.txn,
+            primary: self.primary.clone(),
+            writes: part.writes.clone(),
+            locked: part.locked.clone(),
+        };
+        let mut attempt = 0;
+        loop {
+            match self.shared.sender.send(&part.descriptor, request.clone()).await {
+                Ok((RangeResponse::Prewritten { min_commit }, _)) => return Ok(min_commit),
+                Ok((other, _)) => return Err(Failure::No(surprise("a prewrite", &other))),
+                Err(RangeError::WrongRange { .. }) => return Err(Failure::Moved),
+                Err(RangeError::Intents(foreign)) => {
+                    let cleared = self.shared.clear_intents(foreign, attempt).await;
+                    cleared.map_err(Failure::No)?;
+                    attempt += 1;
+                }
+                Err(error) => return Err(Failure::No(kv_error(part.descriptor.range, error))),
+            }
+        }
+    }
+
+    async fn commit_primary(
+        &self,
+        part: &Part,
+        commit: Timestamp,
+        started: Instant,
+    ) -> Result<Timestamp, Failure> {
+        let keys = part.keys();
+        let mut request = RangeRequest::CommitPrimary {
+            txn: self.txn,
+            primary: self.primary.clone(),
+            commit,
+            keys,
+        };
+        let mut descriptor = part.descriptor.clone();
+        loop {
+            match self.decide(&descriptor, request.clone(), started).await {
+                Err(Failure::Moved) => {
+                    // The intents moved along: decide at the primary alone, the rest is resolved.
+                    descriptor =
+                        self.shared.sender.locate(&self.primary).await.map_err(Failure::No)?;
+                    request = RangeRequest::CommitPrimary {
+                        txn: self.txn,
+                        primary: self.primary.clone(),
+                        commit,
+                        keys: Vec::new(),
+                    };
+                }
+                Ok(at) => {
+                    if !Arc::ptr_eq(&descriptor, &part.descriptor) {
+                        let left = vec![part.clone()];
+                        tokio::spawn(self.clone().resolve(left, Outcome::Committed(at)));
+                    }
+                    return Ok(at);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Decides the rollback at the primary, then cleans up; unless the commit came first.
+    async fn roll_back(&self, why: Failure, parts: &[Part]) -> Result<Timestamp, Failure> {
+        let (txn, primary) = (self.txn, self.primary.clone());
+        if matches!(why, Failure::Moved) {
+            // Nothing is decided: the same transaction goes on with new parts. Its prewrites are
+            // repeated as they are, those of keys that moved included.
+            return Err(Failure::Moved);
+        }
+        let request = RangeRequest::Rollback { txn, primary: primary.clone() };
+        match self.shared.at_key(&primary, request).await {
+            Ok(RangeResponse::Status(TxnStatus::Committed(at))) => {
+                tokio::spawn(self.clone().resolve(parts.to_vec(), Outcome::Committed(at)));
+                Ok(at)
+            }
+            Ok(_) => {
+                self.clone().resolve(parts.to_vec(), Outcome::RolledBack).await;
+                Err(why)
+            }
+            // Whoever meets the intents will roll back: nobody keeps the transaction alive.
+            Err(error) => {
+                tracing::info!(%txn, %error, "rollback left to others");
+                Err(why)
+            }
+        }
+    }
+
+    async fn resolve(self, parts: Vec<Part>, outcome: Outcome) {
+        let mut resolving = Vec::with_capacity(parts.len());
+        for part in &parts {
+            resolving.push(self.shared.resolve(self.txn, outcome, part.keys()).boxed());
+        }
+        let mut resolved = futures::stream::iter(resolving).buffer_unordered(PARTS_AT_ONCE);
+        while let Some(result) = resolved.next().await {
+            if let Err(error) = result {
+                tracing::debug!(txn = %self.txn, %error, "intents left to whoever meets them");
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Where transactions come from.
+//!
+//! ```text
+//! let evaluator = Evaluator::new(engine.clone(), clock);              // replication
+//! let store = Store::open(engine, node, transport.clone(), evaluator.clone(), …).await?;
+//! let kv = TxnCoordinator::start(store, evaluator, transport, peers, SendTuning::default());
+//! let txn = kv.begin(TxnOptions::default()).await?;                  // as KvStore
+//! ```
+
+use crate::oracle_client::OracleClient;
+use crate::sender::{PeerList, RangeSender, SendTuning, kv_error};
+use crate::transaction::Transaction;
+use async_trait::async_trait;
+use cluster::Transport;
+use core_domain::{
+    IsolationLevel, Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue, RangeId,
+    Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
+};
+use parking_lot::Mutex;
+use replication::Store;
+use replication::evaluate::{Evaluator, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Largest value of one key: with its key and intent it fits into one log entry.
+pub const VALUE_BYTES_MAX: u64 = 3 << 20;
+/// Largest sum of keys and values that one transaction may write.
+pub const TXN_BYTES_MAX: u64 = 1 << 30;
+
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// Ids below are given at the founding of the cluster.
+const FIRST_SPLIT_RANGE: u64 = 1000;
+
+const _: () = assert!(TXN_EXPIRY.as_secs() >= 3 * HEARTBEAT_INTERVAL.as_secs());
+
+/// The distributed `KvStore`. Used as `Arc<TxnCoordinator>`.
+pub struct TxnCoordinator {
+    shared: Arc<Shared>,
+}
+
+/// What every transaction of this node uses.
+pub(crate) struct Shared {
+    pub sender: Arc<RangeSender>,
+    pub oracle: Arc<OracleClient>,
+    /// Transactions with locks or intents: they are kept alive by heartbeats.
+    pub alive: Mutex<HashMap<TxnId, Weak<Transaction>>>,
+}
+
+impl TxnCoordinator {
+    /// Connects the evaluator with the oracle, and serves this node's ranges to the others.
+    pub fn start(
+        store: Arc<Store>,
+        evaluator: Arc<Evaluator>,
+        transport: Arc<dyn Transport>,
+        peers: PeerList,
+        tuning: SendTuning,
+    ) -> Arc<Self> {
+        let sender = RangeSender::start(store, evaluator.clone(), transport, peers, tuning);
+        let oracle = OracleClient::new(sender.clone());
+        evaluator.connect(oracle.clone());
+        let shared = Arc::new(Shared { sender, oracle, alive: Mutex::default() });
+        tokio::spawn(send_heartbeats(Arc::downgrade(&shared)));
+        Arc::new(Self { shared })
+    }
+
+    /// Transactions of this node that hold locks.
+    pub fn active_transactions(&self) -> usize {
+        self.shared.alive.lock().len()
+    }
+
+    /// A range id that was never used.
+    async fn draw_range_id(&self) -> KvResult<RangeId> {
+        let key = Key::system("ranges/next");
+        let txn = self.begin(TxnOptions::default()).await?;
+        txn.begin_statement().await?;
+        let locked =
+            txn.lock(std::slice::from_ref(&key), LockMode::Exclusive, WaitPolicy::Wait(None));
+        let next = match locked.await?.pop() {
+            Some(LockedValue::Locked { value: Some(raw), .. }) => {
+                let raw = raw.as_ref().try_into().map_err(|_| {
+                    KvError::Corruption("the counter of range ids is not eight bytes".into())
+                })?;
+                u64::from_be_bytes(raw)
+            }
+            Some(LockedValue::Locked { value: None, .. } | LockedValue::Skipped) | None => {
+                FIRST_SPLIT_RANGE
+            }
+        };
+        txn.put(key, (next + 1).to_be_bytes().to_vec().into())?;
+        txn.commit().await?;
+        Ok(RangeId(next))
+    }
+}
+
+/// Tells the leaders that transactions of this node are alive, those older than one interval.
+async fn send_heartbeats(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let alive: Vec<Arc<Transaction>> =
+            shared.alive.lock().values().filter_map(Weak::upgrade).collect();
+        for txn in alive.into_iter().filter(|txn| txn.age() >= HEARTBEAT_INTERVAL) {
+            for key in txn.heartbeat_keys() {
+                let shared = shared.clone();
+                let id = txn.id();
+                tokio::spawn(async move {
+                    let beat = RangeRequest::Heartbeat { txn: id };
+                    if let Err(error) = shared.at_key(&key, beat).await {
+                        tracing::debug!(%id, %error, "heartbeat not delivered");
+                    }
+                });
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl KvStore for TxnCoordinator {
+    async fn begin(&self, options: TxnOptions) -> KvResult<Arc<dyn KvTransaction>> {
+        if options.isolation == IsolationLevel::Serializable {
+            return Err(KvError::Internal("SERIALIZABLE is not supported yet".into()));
+        }
+        let id = TxnId(self.shared.oracle.draw().await?.0);
+        Ok(Transaction::begin(self.shared.clone(), id, options))
+    }
+
+    async fn now(&self) -> KvResult<Timestamp> {
+        self.shared.oracle.draw().await
+    }
+
+    /// Searches every range: slow when the transaction is not of this node and now.
+    async fn txn_status(&self, txn: TxnId) -> KvResult<TxnStatus> {
+        if self.shared.alive.lock().contains_key(&txn) {
+            return Ok(TxnStatus::InProgress);
+        }
+        let mut in_progress = false;
+        let mut next = Some(Key::MIN);
+        while let Some(key) = next {
+            let descriptor = self.shared.sender.locate(&key).await?;
+            match self.shared.sender.send(&descriptor, RangeRequest::FindTxn { txn }).await {
+                Ok((RangeResponse::Status(found), _)) => match found {
+                    TxnStatus::Committed(_) | TxnStatus::RolledBack => return Ok(found),
+                    TxnStatus::InProgress => in_progress = true,
+                    TxnStatus::Unknown => {}
+                },
+                Ok((other, _)) => {
+                    return Err(KvError::Internal(format!("a search was answered by {other:?}")));
+                }
+                Err(RangeError::WrongRange { .. }) => {
+                    next = Some(key);
+                    continue;
+                }
+                Err(error) => return Err(kv_error(descriptor.range, error)),
+            }
+            next = Some(descriptor.span.end.clone()).filter(|end| !end.is_empty());
+        }
+        Ok(if in_progress { TxnStatus::InProgress } else { TxnStatus::Unknown })
+    }
+
+    async fn split_at(&self, key: &Key) -> KvResult<()> {
+        let mut right = None;
+        loop {
+            let descriptor = self.shared.sender.locate(key).await?;
+            if descriptor.span.start == *key {
+                return Ok(());
+            }
+            let right = match right {
+                Some(right) => right,
+                None => *right.insert(self.draw_range_id().await?),
+            };
+            match self.shared.sender.split(&descriptor, key, right).await {
+                Ok(()) | Err(RangeError::WrongRange { .. }) => {}
+                Err(error) => return Err(kv_error(descriptor.range, error)),
+            }
+        }
+    }
+}

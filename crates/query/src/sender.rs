@@ -1,0 +1,560 @@
+//! A request finds the leader of its range: here by a function call, elsewhere by the service
+//! `range`; and this node's ranges answer the others.
+//!
+//! ```text
+//! key ─▶ replica here? ─yes, leads─▶ evaluate, no bytes encoded
+//!   └──▶ cache, else ask the nodes ─▶ leader's address ─▶ call
+//!            NotLeader(hint) ─▶ there      WrongRange ─▶ learn, look up again
+//!            silence ─▶ the next replica   until `unavailable_timeout`
+//! ```
+//!
+//! The payload is `version byte, postcard`. What it does not do: decide what a failed commit means.
+
+use crate::range_cache::RangeCache;
+use async_trait::async_trait;
+use bytes::Bytes;
+use cluster::{Handler, Transport, TransportError};
+use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
+use replication::evaluate::{Evaluator, Group, RangeError, RangeRequest, RangeResponse};
+use replication::{
+    Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// The name under which nodes serve their ranges to each other.
+pub const RANGE_SERVICE: &str = "range";
+const FORMAT: u8 = 1;
+/// A remote wait for a lock is renewed this often, so that no call stays open for ever.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Live nodes and where they listen.
+pub type PeerList = Arc<dyn Fn() -> Vec<(NodeId, String)> + Send + Sync>;
+
+/// Times; simulation shrinks them.
+#[derive(Clone, Debug)]
+pub struct SendTuning {
+    /// How long a range may have no leader before its requests are refused.
+    pub unavailable_timeout: Duration,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+    /// How long a commit whose outcome is unknown is asked for again.
+    pub outcome_timeout: Duration,
+}
+
+impl Default for SendTuning {
+    fn default() -> Self {
+        Self {
+            unavailable_timeout: Duration::from_secs(2),
+            call_timeout: Duration::from_secs(1),
+            outcome_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Envelope {
+    Execute {
+        range: RangeId,
+        request: RangeRequest,
+    },
+    /// Which range has this key (`before`: the keys just below it)?
+    Locate {
+        key: Key,
+        before: bool,
+    },
+    LocateRange {
+        range: RangeId,
+    },
+    /// Only at the leader.
+    Split {
+        range: RangeId,
+        at: Key,
+        right: RangeId,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum Reply {
+    Executed(Result<RangeResponse, RangeError>),
+    Located(Option<(RangeDescriptor, Option<ReplicaPlace>)>),
+    Split(Result<(), RangeError>),
+}
+
+/// Who answered, after how many wrong turns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Served {
+    pub node: NodeId,
+    pub redirects: u32,
+}
+
+pub struct RangeSender {
+    store: Arc<Store>,
+    evaluator: Arc<Evaluator>,
+    transport: Arc<dyn Transport>,
+    peers: PeerList,
+    cache: RangeCache,
+    pub(crate) tuning: SendTuning,
+}
+
+/// Where one attempt goes.
+enum Target {
+    Here(Arc<dyn Group>),
+    There(ReplicaPlace),
+}
+
+/// What one attempt brought, besides an answer.
+enum Miss {
+    /// Nothing was done.
+    Not(String),
+    /// It may have been done.
+    Maybe(String),
+}
+
+impl RangeSender {
+    /// Serves this node's ranges to others from now on.
+    pub fn start(
+        store: Arc<Store>,
+        evaluator: Arc<Evaluator>,
+        transport: Arc<dyn Transport>,
+        peers: PeerList,
+        tuning: SendTuning,
+    ) -> Arc<Self> {
+        let cache = RangeCache::default();
+        let sender = Arc::new(Self { store, evaluator, transport, peers, cache, tuning });
+        let service = RangeService(Arc::downgrade(&sender));
+        sender.transport.register(RANGE_SERVICE, Arc::new(service));
+        sender
+    }
+
+    pub(crate) fn try_draw(&self) -> Option<core_domain::Timestamp> {
+        let system = self.store.group(SYSTEM_RANGE)?;
+        self.evaluator.try_draw(&*system)
+    }
+
+    /// The range that has `key`.
+    pub(crate) async fn locate(&self, key: &Key) -> KvResult<Arc<RangeDescriptor>> {
+        self.find(key, false).await
+    }
+
+    /// The range that has the keys just below `end`.
+    pub(crate) async fn locate_before(&self, end: &Key) -> KvResult<Arc<RangeDescriptor>> {
+        self.find(end, true).await
+    }
+
+    async fn find(&self, key: &Key, before: bool) -> KvResult<Arc<RangeDescriptor>> {
+        let started = Instant::now();
+        loop {
+            if let Some(replica) = self.local(key, before) {
+                return Ok(replica.descriptor());
+            }
+            let known = if before { self.cache.before(key) } else { self.cache.at(key) };
+            if let Some(known) = known {
+                return Ok(known);
+            }
+            if self.ask_peers(Envelope::Locate { key: key.clone(), before }).await {
+                continue;
+            }
+            if started.elapsed() >= self.tuning.unavailable_timeout {
+                let reason = format!("no live node knows the range of {key}");
+                return Err(KvError::Unavailable { range: RangeId(0), reason });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn local(&self, key: &Key, before: bool) -> Option<Arc<Replica>> {
+        if !before {
+            return self.store.group_at(key);
+        }
+        self.store.groups().into_iter().find(|replica| {
+            let descriptor = replica.descriptor();
+            let span = &descriptor.span;
+            let starts_below = key.is_empty() || span.start < *key;
+            let reaches = span.end.is_empty() || (!key.is_empty() && *key <= span.end);
+            !span.is_empty() && starts_below && reaches
+        })
+    }
+
+    /// Whether some node knew; the answer is in the cache then.
+    async fn ask_peers(&self, question: Envelope) -> bool {
+        let question = encode(&question);
+        let own = self.transport.local_address().to_owned();
+        for (_, address) in (self.peers)().into_iter().filter(|(_, address)| *address != own) {
+            let asked = self.transport.call(
+                &address,
+                RANGE_SERVICE,
+                question.clone(),
+                self.tuning.call_timeout,
+            );
+            if let Ok(bytes) = asked.await
+                && let Ok(Reply::Located(Some((descriptor, leader)))) = decode(&bytes)
+            {
+                self.cache.learn(&descriptor);
+                self.cache.learn_leader(descriptor.range, leader.as_ref());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sends to a range that is known by its id, the system range.
+    pub(crate) async fn to_range(
+        &self,
+        range: RangeId,
+        request: RangeRequest,
+    ) -> KvResult<RangeResponse> {
+        let descriptor = match self.store.group(range) {
+            Some(replica) => replica.descriptor(),
+            None => match self.cache.at(&Key::system("")).filter(|known| known.range == range) {
+                Some(known) => known,
+                None => {
+                    self.ask_peers(Envelope::LocateRange { range }).await;
+                    self.locate(&Key::system("")).await?
+                }
+            },
+        };
+        match self.send(&descriptor, request).await {
+            Ok((response, _)) => Ok(response),
+            Err(error) => Err(kv_error(descriptor.range, error)),
+        }
+    }
+
+    /// Sends `request` to the leader of `descriptor`'s range, wherever it is.
+    ///
+    /// # Errors
+    /// `WrongRange` (learnt from: locate again), `Intents`, `OutcomeUnknown` if it may have been
+    /// carried out, and `Kv`; `KvError::Unavailable` says that it was not.
+    pub(crate) async fn send(
+        &self,
+        descriptor: &RangeDescriptor,
+        request: RangeRequest,
+    ) -> Result<(RangeResponse, Served), RangeError> {
+        let range = descriptor.range;
+        let mut started = Instant::now();
+        let mut redirects = 0;
+        let mut maybe = None;
+        let mut hint = None;
+        loop {
+            let target = self.target(descriptor, hint.take(), redirects);
+            let miss = match target {
+                Some(target) => {
+                    let node = self.node_of(&target);
+                    match self.attempt(range, target, &request).await {
+                        Ok(Ok(response)) => return Ok((response, Served { node, redirects })),
+                        Ok(Err(RangeError::NotLeader { leader, .. })) => {
+                            self.cache.learn_leader(range, leader.as_ref());
+                            hint = leader;
+                            Miss::Not("no replica that was asked leads".into())
+                        }
+                        Ok(Err(RangeError::NoQuorum { reason, .. })) => Miss::Not(reason),
+                        Ok(Err(RangeError::OutcomeUnknown { reason, .. })) => Miss::Maybe(reason),
+                        Ok(Err(RangeError::WrongRange { actual })) => {
+                            self.cache.forget(range);
+                            if let Some(actual) = &actual {
+                                self.cache.learn(actual);
+                            }
+                            return Err(RangeError::WrongRange { actual });
+                        }
+                        Ok(Err(RangeError::Kv(KvError::LockTimeout { .. })))
+                            if is_open_ended(&request) =>
+                        {
+                            // Only this call's share of the wait is over.
+                            started = Instant::now();
+                            continue;
+                        }
+                        Ok(Err(error @ (RangeError::Intents(_) | RangeError::Kv(_)))) => {
+                            return Err(error);
+                        }
+                        Err(miss) => miss,
+                    }
+                }
+                None => Miss::Not("no replica is known".into()),
+            };
+            redirects += 1;
+            let reason = match miss {
+                Miss::Not(reason) => reason,
+                Miss::Maybe(reason) => {
+                    maybe = Some(reason.clone());
+                    reason
+                }
+            };
+            if started.elapsed() >= self.tuning.unavailable_timeout {
+                self.cache.forget(range);
+                return Err(match maybe {
+                    Some(reason) if has_effects(&request) => {
+                        RangeError::OutcomeUnknown { range, reason }
+                    }
+                    _ => KvError::Unavailable { range, reason: self.explain(descriptor, &reason) }
+                        .into(),
+                });
+            }
+            if hint.is_none() {
+                tokio::time::sleep(Duration::from_millis(10 << redirects.min(3))).await;
+            }
+        }
+    }
+
+    fn node_of(&self, target: &Target) -> NodeId {
+        match target {
+            Target::Here(_) => self.store.node(),
+            Target::There(place) => place.node,
+        }
+    }
+
+    /// The leader if known, else one replica after the other.
+    fn target(
+        &self,
+        descriptor: &RangeDescriptor,
+        hint: Option<ReplicaPlace>,
+        attempt: u32,
+    ) -> Option<Target> {
+        let local = self.store.group(descriptor.range);
+        if let Some(replica) = &local
+            && replica.leadership() != Leadership::Follower
+        {
+            return Some(Target::Here(replica.clone()));
+        }
+        let own = self.store.node();
+        let believed = hint
+            .or_else(|| local.as_ref().and_then(|replica| replica.leader()))
+            .or_else(|| self.cache.leader(descriptor.range))
+            .filter(|place| place.node != own);
+        // Every third attempt goes round, in case what is believed is wrong.
+        if let Some(place) = believed
+            && attempt % 3 != 2
+        {
+            return Some(Target::There(self.where_now(place)));
+        }
+        let others: Vec<&ReplicaPlace> =
+            descriptor.voters().filter(|place| place.node != own).collect();
+        if others.is_empty() {
+            return local.map(|replica| Target::Here(replica as Arc<dyn Group>));
+        }
+        let place = others[attempt as usize % others.len()].clone();
+        Some(Target::There(self.where_now(place)))
+    }
+
+    /// A node may listen elsewhere since its replica was added.
+    fn where_now(&self, place: ReplicaPlace) -> ReplicaPlace {
+        let live = (self.peers)().into_iter().find(|(node, _)| *node == place.node);
+        match live {
+            Some((_, address)) => ReplicaPlace { address, ..place },
+            None => place,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        range: RangeId,
+        target: Target,
+        request: &RangeRequest,
+    ) -> Result<Result<RangeResponse, RangeError>, Miss> {
+        match target {
+            Target::Here(group) => Ok(self.evaluator.execute(&group, request.clone()).await),
+            Target::There(place) => {
+                let (request, timeout) = self.for_the_road(request);
+                let payload = encode(&Envelope::Execute { range, request });
+                match self.call(&place.address, payload, timeout).await? {
+                    Reply::Executed(result) => Ok(result),
+                    Reply::Located(_) | Reply::Split(_) => {
+                        Err(Miss::Maybe(format!("{} answered another question", place.node)))
+                    }
+                }
+            }
+        }
+    }
+
+    async fn call(&self, address: &str, payload: Bytes, timeout: Duration) -> Result<Reply, Miss> {
+        let answer = self.transport.call(address, RANGE_SERVICE, payload, timeout).await;
+        match answer {
+            Ok(bytes) => decode(&bytes).map_err(Miss::Maybe),
+            Err(error @ (TransportError::Unreachable { .. } | TransportError::Refused { .. })) => {
+                Err(Miss::Not(error.to_string()))
+            }
+            Err(error @ TransportError::TimedOut { .. }) => Err(Miss::Maybe(error.to_string())),
+        }
+    }
+
+    /// The request as another node gets it, and how long to wait for the answer.
+    fn for_the_road(&self, request: &RangeRequest) -> (RangeRequest, Duration) {
+        let mut request = request.clone();
+        let mut timeout = self.tuning.call_timeout;
+        match &mut request {
+            RangeRequest::Lock { wait: WaitPolicy::Wait(limit), .. } => {
+                let wait = limit.unwrap_or(LOCK_WAIT_MAX).min(LOCK_WAIT_MAX);
+                *limit = Some(wait);
+                timeout += wait;
+            }
+            RangeRequest::Commit { .. }
+            | RangeRequest::Prewrite { .. }
+            | RangeRequest::CommitPrimary { .. }
+            | RangeRequest::Resolve { .. }
+            | RangeRequest::Rollback { .. }
+            | RangeRequest::QueryTxn { .. }
+            | RangeRequest::FindTxn { .. } => timeout = self.tuning.outcome_timeout,
+            RangeRequest::Lock { .. }
+            | RangeRequest::Get { .. }
+            | RangeRequest::Scan { .. }
+            | RangeRequest::Release { .. }
+            | RangeRequest::Heartbeat { .. }
+            | RangeRequest::Draw { .. } => {}
+        }
+        (request, timeout)
+    }
+
+    /// Why a range is unavailable, with the replicas that are missing.
+    fn explain(&self, descriptor: &RangeDescriptor, reason: &str) -> String {
+        let live = (self.peers)();
+        let missing: Vec<String> = descriptor
+            .voters()
+            .filter(|place| {
+                place.node != self.store.node() && !live.iter().any(|(node, _)| *node == place.node)
+            })
+            .map(|place| format!("{} on {} ({})", place.replica, place.node, place.address))
+            .collect();
+        match missing.is_empty() {
+            true => reason.to_owned(),
+            false => format!("{reason}; missing replicas: {}", missing.join(", ")),
+        }
+    }
+
+    /// Splits `descriptor`'s range at its leader.
+    pub(crate) async fn split(
+        &self,
+        descriptor: &RangeDescriptor,
+        at: &Key,
+        right: RangeId,
+    ) -> Result<(), RangeError> {
+        let range = descriptor.range;
+        let started = Instant::now();
+        let mut attempt = 0;
+        loop {
+            let outcome = match self.target(descriptor, None, attempt) {
+                Some(Target::Here(_)) => self.split_here(range, at.clone(), right).await,
+                Some(Target::There(place)) => {
+                    let payload = encode(&Envelope::Split { range, at: at.clone(), right });
+                    let timeout = self.tuning.outcome_timeout;
+                    match self.call(&place.address, payload, timeout).await {
+                        Ok(Reply::Split(outcome)) => outcome,
+                        Ok(Reply::Executed(_) | Reply::Located(_)) | Err(Miss::Maybe(_)) => {
+                            let reason = "no answer to a split".into();
+                            Err(RangeError::OutcomeUnknown { range, reason })
+                        }
+                        Err(Miss::Not(_)) => Err(RangeError::NotLeader { range, leader: None }),
+                    }
+                }
+                None => Err(RangeError::NotLeader { range, leader: None }),
+            };
+            match outcome {
+                Err(RangeError::NotLeader { leader, .. })
+                    if started.elapsed() < self.tuning.unavailable_timeout =>
+                {
+                    self.cache.learn_leader(range, leader.as_ref());
+                }
+                Err(RangeError::NoQuorum { .. })
+                    if started.elapsed() < self.tuning.unavailable_timeout => {}
+                other => {
+                    self.cache.forget(range);
+                    return other;
+                }
+            }
+            attempt += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn split_here(&self, range: RangeId, at: Key, right: RangeId) -> Result<(), RangeError> {
+        let Some(replica) = self.store.group(range) else {
+            return Err(RangeError::NotLeader { range, leader: None });
+        };
+        let descriptor = replica.descriptor();
+        if !descriptor.span.contains(&at) || descriptor.span.start == at {
+            return Err(RangeError::WrongRange { actual: Some((*descriptor).clone()) });
+        }
+        match replica.split(at, right).await? {
+            Applied::Ok => Ok(()),
+            Applied::StaleGeneration { .. } | Applied::StaleTerm => {
+                Err(RangeError::WrongRange { actual: Some((*replica.descriptor()).clone()) })
+            }
+        }
+    }
+}
+
+fn is_open_ended(request: &RangeRequest) -> bool {
+    matches!(request, RangeRequest::Lock { wait: WaitPolicy::Wait(None), .. })
+}
+
+/// Whether it matters if a request was carried out without an answer.
+fn has_effects(request: &RangeRequest) -> bool {
+    match request {
+        RangeRequest::Commit { .. }
+        | RangeRequest::Prewrite { .. }
+        | RangeRequest::CommitPrimary { .. }
+        | RangeRequest::Resolve { .. }
+        | RangeRequest::Rollback { .. } => true,
+        RangeRequest::Get { .. }
+        | RangeRequest::Scan { .. }
+        | RangeRequest::Lock { .. }
+        | RangeRequest::QueryTxn { .. }
+        | RangeRequest::FindTxn { .. }
+        | RangeRequest::Release { .. }
+        | RangeRequest::Heartbeat { .. }
+        | RangeRequest::Draw { .. } => false,
+    }
+}
+
+/// For senders that do not tell outcomes apart.
+pub(crate) fn kv_error(range: RangeId, error: RangeError) -> KvError {
+    match error {
+        RangeError::Kv(error) => error,
+        RangeError::NotLeader { .. }
+        | RangeError::WrongRange { .. }
+        | RangeError::Intents(_)
+        | RangeError::NoQuorum { .. }
+        | RangeError::OutcomeUnknown { .. } => {
+            KvError::Unavailable { range, reason: error.to_string() }
+        }
+    }
+}
+
+fn encode<T: Serialize>(message: &T) -> Bytes {
+    postcard::to_extend(message, vec![FORMAT]).expect("plain data encodes into memory").into()
+}
+
+fn decode<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, String> {
+    match bytes.split_first() {
+        Some((&FORMAT, rest)) => postcard::from_bytes(rest).map_err(|error| error.to_string()),
+        _ => Err("unknown version of the range service".into()),
+    }
+}
+
+struct RangeService(Weak<RangeSender>);
+
+#[async_trait]
+impl Handler for RangeService {
+    async fn handle(&self, payload: Bytes) -> Result<Bytes, String> {
+        let sender = self.0.upgrade().ok_or("shutting down")?;
+        let reply = match decode(&payload)? {
+            Envelope::Execute { range, request } => match sender.store.group(range) {
+                Some(replica) => {
+                    let group: Arc<dyn Group> = replica;
+                    Reply::Executed(sender.evaluator.execute(&group, request).await)
+                }
+                None => Reply::Executed(Err(RangeError::NotLeader { range, leader: None })),
+            },
+            Envelope::Locate { key, before } => Reply::Located(located(sender.local(&key, before))),
+            Envelope::LocateRange { range } => Reply::Located(located(sender.store.group(range))),
+            Envelope::Split { range, at, right } => {
+                Reply::Split(sender.split_here(range, at, right).await)
+            }
+        };
+        Ok(encode(&reply))
+    }
+}
+
+fn located(replica: Option<Arc<Replica>>) -> Option<(RangeDescriptor, Option<ReplicaPlace>)> {
+    replica.map(|replica| ((*replica.descriptor()).clone(), replica.leader()))
+}

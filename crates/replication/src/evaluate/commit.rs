@@ -1,0 +1,274 @@
+//! Commits within one range: one entry in the log.
+
+use super::flight::Flight;
+use super::gate::GateState;
+use super::pipeline::{Landing, Submission};
+use super::record::{Outcome, outcome_beside, outcome_op};
+use super::{Admission, Evaluator, LockedKey, Place, RangeError, RangeResponse, Write, check_keys};
+use crate::command::EngineOp;
+use core_domain::{Key, KvError, LockMode, Timestamp, TxnId};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::mvcc::{PointReader, encode_version};
+use storage::{Cf, keyspace};
+use tokio::sync::oneshot;
+
+/// What stops an evaluation.
+pub(super) enum Obstacle {
+    /// Another entry on the same keys: wait for it, then look again.
+    Flight(Arc<Flight>),
+    /// The term ended: look again.
+    Moved,
+    Error(RangeError),
+}
+
+impl<E: Into<RangeError>> From<E> for Obstacle {
+    fn from(error: E) -> Self {
+        Obstacle::Error(error.into())
+    }
+}
+
+/// An entry that is evaluated and recorded, and now must be proposed.
+pub(super) struct Evaluated {
+    pub flight: Arc<Flight>,
+    /// The keys it is recorded on.
+    pub keys: Vec<Key>,
+    pub ops: Vec<EngineOp>,
+}
+
+impl Place<'_> {
+    pub(super) async fn commit(
+        &self,
+        txn: TxnId,
+        primary: Key,
+        floor: Timestamp,
+        writes: Vec<Write>,
+        locked: Vec<LockedKey>,
+    ) -> Result<RangeResponse, RangeError> {
+        loop {
+            let admission = self.admit_effects().await?;
+            let keys = writes.iter().map(|w| &w.key).chain(locked.iter().map(|l| &l.key));
+            check_keys(&admission.descriptor, keys.chain([&primary]))?;
+            let evaluated =
+                match self.evaluate_commit(&admission, txn, &primary, floor, &writes, &locked) {
+                    Ok(Committing::Already(commit)) => {
+                        self.evaluator.locks.lock().release(txn);
+                        return Ok(RangeResponse::Committed(commit));
+                    }
+                    Ok(Committing::Now(evaluated)) => evaluated,
+                    Err(Obstacle::Flight(flight)) => {
+                        flight.landed().await;
+                        continue;
+                    }
+                    Err(Obstacle::Moved) => continue,
+                    Err(Obstacle::Error(error)) => return Err(error),
+                };
+            let commit = evaluated.flight.min_commit;
+            self.propose(&admission, evaluated, Frees::All(txn)).await?;
+            return Ok(RangeResponse::Committed(commit));
+        }
+    }
+
+    fn evaluate_commit(
+        &self,
+        admission: &Admission,
+        txn: TxnId,
+        primary: &Key,
+        floor: Timestamp,
+        writes: &[Write],
+        locked: &[LockedKey],
+    ) -> Result<Committing, Obstacle> {
+        let mut state = self.gate.state.lock();
+        if state.term != admission.term {
+            return Err(Obstacle::Moved);
+        }
+        let keys = || writes.iter().map(|w| &w.key).chain(locked.iter().map(|l| &l.key));
+        if let Some(flight) = state.latched(keys().chain([primary])) {
+            return Err(Obstacle::Flight(flight));
+        }
+        match outcome_beside(self.engine(), primary, txn)? {
+            Some(Outcome::Committed(commit)) => return Ok(Committing::Already(commit)),
+            Some(Outcome::RolledBack) => return Err(KvError::Aborted { txn }.into()),
+            None => {}
+        }
+        let newest = self.check_writes(&state, txn, writes, locked)?;
+        let commit = newest.max(state.max_ts).next().max(floor);
+        let flight = Flight::new(txn, commit);
+        let keys: Vec<Key> = writes.iter().map(|write| write.key.clone()).collect();
+        state.flights.take_off(&flight, keys.iter().chain([primary]));
+        drop(state);
+        let mut ops = Vec::with_capacity(writes.len() + 1);
+        ops.extend(writes.iter().map(|write| version_op(txn, &write.key, commit, &write.value)));
+        ops.push(outcome_op(primary, txn, Outcome::Committed(commit)));
+        let keys = keys.into_iter().chain([primary.clone()]).collect();
+        Ok(Committing::Now(Evaluated { flight, keys, ops }))
+    }
+
+    /// Rule 3: nobody else holds the keys or has intents on them, and every locked key is still at
+    /// the version that was seen. Answers the newest version's timestamp of all written keys.
+    pub(super) fn check_writes(
+        &self,
+        state: &GateState,
+        txn: TxnId,
+        writes: &[Write],
+        locked: &[LockedKey],
+    ) -> Result<Timestamp, Obstacle> {
+        {
+            let locks = self.evaluator.locks.lock();
+            for write in writes {
+                let mode = LockMode::NoKeyExclusive;
+                if let Some(other) = locks.conflicting_holder(txn, &write.key, mode) {
+                    return Err(KvError::Conflict { key: write.key.clone(), other }.into());
+                }
+            }
+        }
+        if state.may_have_intents {
+            let written = writes.iter().map(|write| (&write.key, LockMode::NoKeyExclusive));
+            self.refuse_foreign(txn, written.chain(locked.iter().map(|l| (&l.key, l.mode))))?;
+        }
+        let mut reader = PointReader::new(self.engine());
+        let mut newest_of_all = Timestamp::ZERO;
+        let seen = writes.iter().map(|w| (&w.key, w.seen));
+        for (key, seen) in seen.chain(locked.iter().map(|l| (&l.key, Some(l.seen)))) {
+            let newest = reader.newest(key)?;
+            let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));
+            if seen.is_some_and(|seen| seen != commit) {
+                return Err(KvError::Conflict { key: key.clone(), other: start }.into());
+            }
+            newest_of_all = newest_of_all.max(commit);
+        }
+        Ok(newest_of_all)
+    }
+
+    /// Proposes, and answers after the entry is applied and what it held is free.
+    pub(super) async fn propose(
+        &self,
+        admission: &Admission,
+        evaluated: Evaluated,
+        frees: Frees,
+    ) -> Result<(), RangeError> {
+        let (answer, answered) = oneshot::channel();
+        let Evaluated { flight, keys, ops } = evaluated;
+        let aftermath = Aftermath {
+            evaluator: self.evaluator.clone(),
+            gate: self.gate.clone(),
+            group: self.group.clone(),
+            term: admission.term,
+            flight,
+            keys,
+            frees,
+            answer,
+        };
+        let submission = Submission {
+            term: admission.term,
+            generation: admission.descriptor.generation,
+            ops,
+            done: Box::new(move |landing| aftermath.settle(landing)),
+        };
+        self.gate.pipeline.submit(self.group, submission);
+        answered.await.unwrap_or_else(|_| Err(KvError::ShuttingDown.into()))
+    }
+}
+
+enum Committing {
+    /// A retry: the first try was applied.
+    Already(Timestamp),
+    Now(Evaluated),
+}
+
+/// The effect that adds a version.
+pub(super) fn version_op(
+    txn: TxnId,
+    key: &Key,
+    commit: Timestamp,
+    value: &Option<core_domain::Value>,
+) -> EngineOp {
+    let stored = encode_version(txn, value.as_deref());
+    EngineOp::put(Cf::Data, keyspace::version_key(key.as_ref(), commit), stored)
+}
+
+/// Locks that are free once an entry is applied.
+pub(super) enum Frees {
+    Nothing,
+    All(TxnId),
+    Keys(TxnId, Vec<Key>),
+}
+
+/// What follows a proposal, whoever still listens.
+struct Aftermath {
+    evaluator: Arc<Evaluator>,
+    gate: Arc<super::gate::Gate>,
+    group: Arc<dyn super::Group>,
+    term: u64,
+    flight: Arc<Flight>,
+    keys: Vec<Key>,
+    frees: Frees,
+    answer: oneshot::Sender<Result<(), RangeError>>,
+}
+
+impl Aftermath {
+    fn settle(self, landing: Landing) {
+        match landing {
+            Landing::Applied => {
+                self.land();
+                let mut locks = self.evaluator.locks.lock();
+                match &self.frees {
+                    Frees::Nothing => {}
+                    Frees::All(txn) => locks.release(*txn),
+                    Frees::Keys(txn, keys) => locks.release_keys(*txn, keys),
+                }
+                drop(locks);
+                self.tell(Ok(()));
+            }
+            Landing::Stale => {
+                self.land();
+                let actual = Some((*self.group.descriptor()).clone());
+                self.tell(Err(RangeError::WrongRange { actual }));
+            }
+            Landing::NotProposed(error) => {
+                self.land();
+                self.tell(Err(error.into()));
+            }
+            Landing::Unknown(error) => {
+                let Self { gate, group, term, flight, keys, answer, .. } = self;
+                tokio::spawn(land_when_certain(gate, group, term, flight, keys));
+                // Whoever asked may be gone.
+                let _ = answer.send(Err(error.into()));
+            }
+        }
+    }
+
+    fn land(&self) {
+        self.gate.state.lock().flights.land(&self.flight, self.keys.iter());
+    }
+
+    fn tell(self, answer: Result<(), RangeError>) {
+        // Whoever asked may be gone.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// A proposal without an answer stays in flight until a later entry of the same term is applied:
+/// then it was applied too, or never will be. A loss of leadership clears it by itself.
+async fn land_when_certain(
+    gate: Arc<super::gate::Gate>,
+    group: Arc<dyn super::Group>,
+    term: u64,
+    flight: Arc<Flight>,
+    keys: Vec<Key>,
+) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if gate.state.lock().term != term {
+            return;
+        }
+        let generation = group.descriptor().generation;
+        let barrier = crate::command::Command::write(group.range(), generation, term, Vec::new());
+        if let Ok(applied) = group.propose(barrier).await
+            && applied != crate::command::Applied::StaleTerm
+        {
+            gate.state.lock().flights.land(&flight, keys.iter());
+            return;
+        }
+    }
+}

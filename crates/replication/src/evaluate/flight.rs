@@ -1,0 +1,96 @@
+//! Entries in flight: evaluated and proposed, not yet applied (protocol.md, rule 1).
+//!
+//! ```text
+//! evaluate ── record {keys, min_commit} ── propose ─ ─ ─ fsync, quorum ─ ─ ─ apply ── land
+//!                          │                                                    │
+//!            a read at R ≥ min_commit of one of the keys ── waits ──────────────┘
+//!            another entry on one of the keys            ── waits ──────────────┘
+//! ```
+//!
+//! A record leaves when its entry is applied, certainly never will be, or leadership is lost;
+//! never on a timeout.
+
+use core_domain::{Key, Span, Timestamp, TxnId};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+pub(super) struct Flight {
+    pub txn: TxnId,
+    /// No version that this entry writes is older.
+    pub min_commit: Timestamp,
+    /// Closed when the record leaves.
+    landed: Semaphore,
+}
+
+impl Flight {
+    pub fn new(txn: TxnId, min_commit: Timestamp) -> Arc<Self> {
+        Arc::new(Self { txn, min_commit, landed: Semaphore::new(0) })
+    }
+
+    /// Waits until the record has left.
+    pub async fn landed(&self) {
+        // No permit is ever added: the only answer is that the semaphore was closed.
+        let _ = self.landed.acquire().await;
+    }
+}
+
+/// The flights of one range. At most one per key: also the latch of what is evaluated next.
+#[derive(Default)]
+pub(super) struct Flights {
+    by_key: BTreeMap<Key, Arc<Flight>>,
+}
+
+impl Flights {
+    pub fn on(&self, key: &Key) -> Option<&Arc<Flight>> {
+        if self.by_key.is_empty() { None } else { self.by_key.get(key) }
+    }
+
+    /// A flight over `span` that a read at `at` must wait for.
+    pub fn under(&self, span: &Span, at: Timestamp) -> Option<&Arc<Flight>> {
+        if self.by_key.is_empty() || span.is_empty() {
+            return None;
+        }
+        let upper = match span.end.is_empty() {
+            true => Bound::Unbounded,
+            false => Bound::Excluded(&span.end),
+        };
+        self.by_key
+            .range((Bound::Included(&span.start), upper))
+            .map(|(_, flight)| flight)
+            .find(|flight| flight.min_commit <= at)
+    }
+
+    /// # Panics
+    /// If another flight is on one of the keys: evaluation must have waited for it.
+    pub fn take_off<'a>(&mut self, flight: &Arc<Flight>, keys: impl Iterator<Item = &'a Key>) {
+        for key in keys {
+            if let Some(other) = self.by_key.insert(key.clone(), flight.clone()) {
+                assert!(
+                    Arc::ptr_eq(&other, flight),
+                    "{key} is in flight for {} and {}",
+                    other.txn,
+                    flight.txn
+                );
+            }
+        }
+    }
+
+    pub fn land<'a>(&mut self, flight: &Arc<Flight>, keys: impl Iterator<Item = &'a Key>) {
+        for key in keys {
+            // After a loss of leadership the key may be in flight for somebody else.
+            if self.by_key.get(key).is_some_and(|on| Arc::ptr_eq(on, flight)) {
+                self.by_key.remove(key);
+            }
+        }
+        flight.landed.close();
+    }
+
+    /// Leadership is lost: every record leaves, and who waited looks again.
+    pub fn clear(&mut self) {
+        for flight in std::mem::take(&mut self.by_key).into_values() {
+            flight.landed.close();
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The leader's memory of one range, and the way in.
+//!
+//! ```text
+//!            leadership gained                        first request
+//! (no term) ───────────────────▶ Raft applies an entry ───────────▶ draw from the oracle,
+//!     ▲                          of the new term                    max_ts = drawn, locks void
+//!     └───────── leadership lost: flights leave, locks void ◀────── term = t: serving
+//! ```
+
+use super::flight::{Flight, Flights};
+use super::pipeline::Pipeline;
+use super::{Place, RangeError};
+use crate::descriptor::{RangeDescriptor, SYSTEM_RANGE};
+use crate::replica::Leadership;
+use core_domain::{KvError, RangeId, Timestamp};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a leader waits for a quorum to say that it still is one.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) struct Gate {
+    pub range: RangeId,
+    pub state: Mutex<GateState>,
+    pub pipeline: Pipeline,
+    /// One initialisation at a time.
+    starting: tokio::sync::Mutex<()>,
+}
+
+pub(super) struct GateState {
+    /// The term that everything else here belongs to; zero: not serving.
+    pub term: u64,
+    /// When the term began to serve, in monotonic time.
+    pub since: Duration,
+    /// No read above it was ever served; every commit to come is above it (rule 1).
+    pub max_ts: Timestamp,
+    pub flights: Flights,
+    /// False: certainly no intents in the range.
+    pub may_have_intents: bool,
+    /// The left half of the split that made this range kept the locks for it.
+    inherited: bool,
+}
+
+/// Under what a request is evaluated.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    pub term: u64,
+    pub descriptor: Arc<RangeDescriptor>,
+}
+
+impl Gate {
+    pub fn new(range: RangeId) -> Arc<Self> {
+        Arc::new(Self {
+            range,
+            state: Mutex::new(GateState {
+                term: 0,
+                since: Duration::ZERO,
+                max_ts: Timestamp::ZERO,
+                flights: Flights::default(),
+                may_have_intents: true,
+                inherited: false,
+            }),
+            pipeline: Pipeline::default(),
+            starting: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Leadership is lost: entries in flight are no longer this node's to wait for.
+    pub fn lose(&self) {
+        let mut state = self.state.lock();
+        state.term = 0;
+        state.inherited = false;
+        state.flights.clear();
+    }
+
+    /// This range is the right half of a split of `left`.
+    pub fn inherit(&self, left: &Gate) {
+        let (serving, max_ts) = {
+            let left = left.state.lock();
+            (left.term != 0, left.max_ts)
+        };
+        let mut state = self.state.lock();
+        state.max_ts = state.max_ts.max(max_ts);
+        state.inherited = serving;
+    }
+}
+
+impl Place<'_> {
+    /// Lets a request in: this node leads, and what it remembers belongs to the present term.
+    pub(super) async fn admit(&self) -> Result<Admission, RangeError> {
+        loop {
+            let term = match self.group.leadership() {
+                Leadership::Serving { term } | Leadership::Unconfirmed { term } => term,
+                Leadership::Follower => return Err(self.not_leader()),
+            };
+            let descriptor = self.group.descriptor();
+            if self.gate.state.lock().term == term {
+                return Ok(Admission { term, descriptor });
+            }
+            self.start(term).await?;
+        }
+    }
+
+    /// As `admit`, for what will be proposed: without a quorum it is refused now, while it is
+    /// certain that nothing was done.
+    pub(super) async fn admit_effects(&self) -> Result<Admission, RangeError> {
+        let admission = self.admit().await?;
+        if let Leadership::Unconfirmed { .. } = self.group.leadership() {
+            self.confirm().await?;
+        }
+        Ok(admission)
+    }
+
+    async fn confirm(&self) -> Result<(), RangeError> {
+        let confirmed = self.group.confirm_leadership();
+        match tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await {
+            Ok(confirmed) => Ok(confirmed?),
+            Err(_) => Err(RangeError::NoQuorum {
+                range: self.gate.range,
+                reason: format!("no quorum answered within {CONFIRM_TIMEOUT:?}"),
+            }),
+        }
+    }
+
+    /// Rule 2: serves only after an entry of the term is applied and `max_ts` comes from an oracle
+    /// timestamp drawn after that.
+    async fn start(&self, term: u64) -> Result<(), RangeError> {
+        let _one = self.gate.starting.lock().await;
+        if self.gate.state.lock().term == term {
+            return Ok(());
+        }
+        if self.group.leadership() != (Leadership::Serving { term }) {
+            self.confirm().await?;
+        }
+        let drawn = if self.group.range() == SYSTEM_RANGE {
+            self.start_oracle(term).await?
+        } else {
+            let source = self.evaluator.source.get();
+            let source = source.ok_or_else(|| KvError::Internal("no oracle connected".into()))?;
+            source.draw().await?
+        };
+        let span = self.group.descriptor().span.clone();
+        let may_have_intents = self.has_intents(&span)?;
+        if !self.leads(term).await? {
+            return Ok(());
+        }
+        let mut state = self.gate.state.lock();
+        if !std::mem::take(&mut state.inherited) {
+            self.evaluator.locks.lock().leave(&span);
+        }
+        state.flights.clear();
+        state.max_ts = state.max_ts.max(drawn);
+        state.since = self.now();
+        state.may_have_intents = may_have_intents;
+        state.term = term;
+        tracing::debug!(range = %self.gate.range, term, max_ts = %state.max_ts, "serving");
+        Ok(())
+    }
+
+    fn has_intents(&self, span: &core_domain::Span) -> Result<bool, RangeError> {
+        let (lower, upper) = storage::keyspace::span_bounds(span);
+        let options = storage::IterOptions { lower: Some(lower), upper, ..Default::default() };
+        let mut cursor = self.engine().iter(storage::Cf::Lock, options);
+        cursor.seek_to_first();
+        cursor.status()?;
+        Ok(cursor.valid())
+    }
+
+    /// Whether this node leads in `term` now; asks a quorum if the lease does not say.
+    async fn leads(&self, term: u64) -> Result<bool, RangeError> {
+        match self.group.leadership() {
+            Leadership::Serving { term: now } => Ok(now == term),
+            Leadership::Unconfirmed { term: now } if now == term => {
+                self.confirm().await?;
+                Ok(match self.group.leadership() {
+                    Leadership::Serving { term: now } | Leadership::Unconfirmed { term: now } => {
+                        now == term
+                    }
+                    Leadership::Follower => false,
+                })
+            }
+            Leadership::Unconfirmed { .. } | Leadership::Follower => Ok(false),
+        }
+    }
+
+    /// Asked after the data were read: was the admission valid all the while?
+    pub(super) async fn still(&self, admission: &Admission) -> Result<bool, RangeError> {
+        Ok(self.leads(admission.term).await?
+            && self.group.descriptor().generation == admission.descriptor.generation)
+    }
+}
+
+impl GateState {
+    /// A flight of anybody else on one of `keys`.
+    pub fn latched<'k>(
+        &self,
+        mut keys: impl Iterator<Item = &'k core_domain::Key>,
+    ) -> Option<Arc<Flight>> {
+        keys.find_map(|key| self.flights.on(key).cloned())
+    }
+}

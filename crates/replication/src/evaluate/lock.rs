@@ -1,0 +1,183 @@
+//! Taking locks: the newest value of a key that nobody else can change until the end.
+
+use super::lock_table::{Acquired, Ticket, Wake};
+use super::read::foreign_write;
+use super::record::intents_on;
+use super::{Admission, Evaluator, ForeignIntent, Place, RangeError, RangeResponse, check_keys};
+use core_domain::{Key, KvError, LockMode, LockedValue, Timestamp, TxnId, WaitPolicy};
+use std::time::Duration;
+use storage::mvcc::PointReader;
+use tokio::sync::oneshot;
+
+impl Place<'_> {
+    pub(super) async fn lock(
+        &self,
+        txn: TxnId,
+        keys: &[Key],
+        mode: LockMode,
+        wait: WaitPolicy,
+        snapshot: Option<Timestamp>,
+    ) -> Result<RangeResponse, RangeError> {
+        let deadline = match wait {
+            WaitPolicy::Wait(Some(limit)) => Some(self.now() + limit),
+            WaitPolicy::Wait(None) | WaitPolicy::NoWait | WaitPolicy::SkipLocked => None,
+        };
+        'again: loop {
+            let admission = self.admit().await?;
+            check_keys(&admission.descriptor, keys.iter())?;
+            let mut held = Vec::with_capacity(keys.len());
+            for key in keys {
+                match self.acquire(txn, key, mode, wait, deadline).await? {
+                    Held::Yes => held.push(true),
+                    Held::Skipped => held.push(false),
+                    Held::Moved => continue 'again,
+                }
+            }
+            let taken = || keys.iter().zip(&held).filter(|(_, held)| **held).map(|(key, _)| key);
+            let flight = {
+                let state = self.gate.state.lock();
+                if state.term != admission.term {
+                    continue;
+                }
+                state.latched(taken())
+            };
+            if let Some(flight) = flight {
+                flight.landed().await;
+                continue;
+            }
+            let values = self.read_locked(&admission, txn, keys, &held, mode, snapshot)?;
+            if self.still(&admission).await? {
+                return Ok(RangeResponse::Locked(values));
+            }
+        }
+    }
+
+    async fn acquire(
+        &self,
+        txn: TxnId,
+        key: &Key,
+        mode: LockMode,
+        wait: WaitPolicy,
+        deadline: Option<Duration>,
+    ) -> Result<Held, RangeError> {
+        let may_wait = matches!(wait, WaitPolicy::Wait(_));
+        let expires = self.evaluator.expiry();
+        let acquired = self.evaluator.locks.lock().acquire(txn, key, mode, may_wait, expires);
+        match acquired {
+            Acquired::Granted => Ok(Held::Yes),
+            Acquired::Busy { .. } if wait == WaitPolicy::SkipLocked => Ok(Held::Skipped),
+            Acquired::Busy { .. } => Err(KvError::LockNotAvailable { key: key.clone() }.into()),
+            Acquired::Deadlock { holder } => {
+                Err(KvError::Deadlock { key: key.clone(), waiter: txn, holder }.into())
+            }
+            Acquired::Queued { ticket, wake, .. } => {
+                let waiting = Waiting { evaluator: self.evaluator, txn, key, ticket };
+                let woken = self.wait(wake, deadline).await;
+                drop(waiting);
+                match woken {
+                    Some(Wake::Granted) => Ok(Held::Yes),
+                    Some(Wake::Moved) => Ok(Held::Moved),
+                    None => Err(KvError::LockTimeout { key: key.clone() }.into()),
+                }
+            }
+        }
+    }
+
+    /// `None`: the deadline passed.
+    async fn wait(
+        &self,
+        wake: oneshot::Receiver<Wake>,
+        deadline: Option<Duration>,
+    ) -> Option<Wake> {
+        // The sender goes only with the table, or when the transaction itself was released.
+        let woken = async { wake.await.unwrap_or(Wake::Moved) };
+        match deadline {
+            None => Some(woken.await),
+            Some(deadline) => {
+                let left = deadline.saturating_sub(self.now());
+                tokio::time::timeout(left, woken).await.ok()
+            }
+        }
+    }
+
+    fn read_locked(
+        &self,
+        admission: &Admission,
+        txn: TxnId,
+        keys: &[Key],
+        held: &[bool],
+        mode: LockMode,
+        snapshot: Option<Timestamp>,
+    ) -> Result<Vec<LockedValue>, RangeError> {
+        if self.gate.state.lock().may_have_intents {
+            let taken = keys.iter().zip(held).filter(|(_, held)| **held);
+            self.refuse_foreign(txn, taken.map(|(key, _)| (key, mode)))?;
+        }
+        let mut reader = PointReader::new(self.engine());
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, held) in keys.iter().zip(held) {
+            if !held {
+                values.push(LockedValue::Skipped);
+                continue;
+            }
+            let newest = reader.newest(key)?;
+            let committed_at = newest.as_ref().map_or(Timestamp::ZERO, |version| version.commit);
+            if let (Some(snapshot), Some(version)) = (snapshot, &newest)
+                && committed_at > snapshot
+                && mode != LockMode::KeyShare
+            {
+                let other = version.start;
+                return Err(KvError::Conflict { key: key.clone(), other }.into());
+            }
+            let value = newest.and_then(|version| version.value);
+            values.push(LockedValue::Locked { value, committed_at });
+        }
+        tracing::trace!(range = %admission.descriptor.range, %txn, keys = keys.len(), "locked");
+        Ok(values)
+    }
+
+    /// Intents of others that conflict with locking or writing `keys`: after a change of leader
+    /// they are all that is left of their transactions' locks.
+    pub(super) fn refuse_foreign<'k>(
+        &self,
+        txn: TxnId,
+        keys: impl Iterator<Item = (&'k Key, LockMode)>,
+    ) -> Result<(), RangeError> {
+        let mut foreign = Vec::new();
+        for (key, mode) in keys {
+            let intents = intents_on(self.engine(), key)?;
+            if let Some(write) = intents.write.filter(|intent| intent.txn != txn) {
+                foreign.push(foreign_write(key.clone(), write));
+            }
+            let locks = intents.locks.into_iter();
+            let against = locks.filter(|held| held.txn != txn && held.mode.conflicts_with(mode));
+            foreign.extend(against.map(|held| ForeignIntent {
+                key: key.clone(),
+                txn: held.txn,
+                primary: held.primary,
+                min_commit: held.min_commit,
+            }));
+        }
+        if foreign.is_empty() { Ok(()) } else { Err(RangeError::Intents(foreign)) }
+    }
+}
+
+enum Held {
+    Yes,
+    Skipped,
+    Moved,
+}
+
+/// Leaves the queue, also when the waiter's future is dropped.
+struct Waiting<'a> {
+    evaluator: &'a Evaluator,
+    txn: TxnId,
+    key: &'a Key,
+    ticket: Ticket,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.evaluator.locks.lock().cancel(self.txn, self.key, self.ticket);
+    }
+}

@@ -1,0 +1,267 @@
+//! Requests become commands, at the leader of a range.
+//!
+//! ```text
+//! request.rs     what can be asked, what is answered
+//! group.rs       what evaluation needs of a replica
+//! gate.rs        the leader's memory of one range: term, max_ts, entries in flight
+//! pipeline.rs    evaluated effects of many transactions → one log entry
+//! flight.rs      entries in flight
+//! lock_table.rs  who holds and who waits, for all ranges led here
+//! record.rs      status records, markers, intents: their bytes
+//! read.rs        Get, Scan                 under rule 1
+//! lock.rs        Lock, Release, Heartbeat
+//! commit.rs      Commit in one phase       under rules 1, 3, 4
+//! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
+//! oracle.rs      Draw                      under rule 12
+//! ```
+//!
+//! A one-phase commit, from the request to the answer (rules are protocol.md's):
+//!
+//! ```text
+//! wait for flights on the keys → status record? answer from it (4) → newest versions as seen at
+//! lock time? (3) → C = max(max_ts + 1, newest + 1, floor) → record the flight (1)
+//! → propose {versions at C, status record} → applied: land, free the locks, answer C
+//! ```
+//!
+//! A read at R: raise `max_ts` to R, wait for flights with `min_commit` ≤ R, meet no intent with
+//! `min_commit` ≤ R, read, and only then check that this replica still leads under the same
+//! generation.
+//!
+//! Followers know nothing of this: they apply bytes.
+
+mod commit;
+mod flight;
+mod gate;
+mod group;
+mod lock;
+mod lock_table;
+mod oracle;
+mod pipeline;
+mod read;
+mod record;
+mod request;
+mod two_phase;
+
+pub use gate::Admission;
+pub use group::Group;
+pub use lock_table::{Acquired, LockTable, Ticket, Wake};
+pub use record::{Intents, LockIntent, Outcome, WriteIntent};
+pub use request::{ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, Write};
+
+use crate::descriptor::RangeDescriptor;
+use crate::error::ReplicationError;
+use crate::observer::Observer;
+use async_trait::async_trait;
+use core_domain::{Clock, Key, KvError, KvResult, RangeId, Span, Timestamp};
+use gate::Gate;
+use oracle::Oracle;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use storage::Engine;
+
+/// A transaction that was not heard of for so long is taken for dead: its locks are freed, and its
+/// intents rolled back by whoever meets them.
+pub const TXN_EXPIRY: Duration = Duration::from_secs(5);
+
+/// Fresh timestamps for a new leader; implemented by the layer that can reach the oracle.
+#[async_trait]
+pub trait TimestampSource: Send + Sync + 'static {
+    async fn draw(&self) -> KvResult<Timestamp>;
+}
+
+/// Evaluates requests for every range that is led on this node. Give it to the store as its
+/// observer, and `connect` it before requests come.
+pub struct Evaluator {
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    locks: Mutex<LockTable>,
+    gates: RwLock<HashMap<RangeId, Arc<Gate>>>,
+    oracle: Oracle,
+    source: OnceLock<Arc<dyn TimestampSource>>,
+}
+
+impl Evaluator {
+    pub fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            oracle: Oracle::new(clock.clone()),
+            clock,
+            locks: Mutex::default(),
+            gates: RwLock::default(),
+            source: OnceLock::new(),
+        })
+    }
+
+    /// Says where fresh timestamps come from, and starts to free the locks of dead transactions.
+    pub fn connect(self: &Arc<Self>, source: Arc<dyn TimestampSource>) {
+        if self.source.set(source).is_err() {
+            return;
+        }
+        let evaluator = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TXN_EXPIRY / 5).await;
+                let Some(evaluator) = evaluator.upgrade() else { return };
+                let dead = evaluator.locks.lock().expire(evaluator.clock.monotonic());
+                if !dead.is_empty() {
+                    tracing::warn!(?dead, "locks of silent transactions expired");
+                }
+            }
+        });
+    }
+
+    /// Answers one request at `group`'s leader, which must be this node.
+    ///
+    /// # Errors
+    /// [`RangeError`] says what the sender does next. Dropping the future abandons a wait; a
+    /// command that was proposed takes its course.
+    pub async fn execute(
+        self: &Arc<Self>,
+        group: &Arc<dyn Group>,
+        request: RangeRequest,
+    ) -> Result<RangeResponse, RangeError> {
+        let gate = self.gate(group.range());
+        let at = Place { evaluator: self, group, gate: &gate };
+        match request {
+            RangeRequest::Get { keys, at: timestamp } => at.get(&keys, timestamp).await,
+            RangeRequest::Scan { span, at: timestamp, reverse, rows_max, bytes_max } => {
+                at.scan(&span, timestamp, reverse, rows_max, bytes_max).await
+            }
+            RangeRequest::Lock { txn, keys, mode, wait, snapshot } => {
+                at.lock(txn, &keys, mode, wait, snapshot).await
+            }
+            RangeRequest::Commit { txn, primary, floor, writes, locked } => {
+                at.commit(txn, primary, floor, writes, locked).await
+            }
+            RangeRequest::Prewrite { txn, primary, writes, locked } => {
+                at.prewrite(txn, primary, writes, locked).await
+            }
+            RangeRequest::CommitPrimary { txn, primary, commit, keys } => {
+                at.commit_primary(txn, primary, commit, keys).await
+            }
+            RangeRequest::Resolve { txn, outcome, keys } => at.resolve(txn, outcome, keys).await,
+            RangeRequest::Rollback { txn, primary } => at.rollback(txn, primary).await,
+            RangeRequest::QueryTxn { txn, primary, seen, now } => {
+                at.query_txn(txn, primary, seen, now).await
+            }
+            RangeRequest::FindTxn { txn } => at.find_txn(txn).await,
+            RangeRequest::Release { txn } => {
+                self.locks.lock().release(txn);
+                Ok(RangeResponse::Done)
+            }
+            RangeRequest::Heartbeat { txn } => {
+                self.locks.lock().touch(txn, self.expiry());
+                Ok(RangeResponse::Done)
+            }
+            RangeRequest::Draw { count } => at.draw(count).await.map(RangeResponse::Drawn),
+        }
+    }
+
+    /// A timestamp without waiting, if the oracle is served here and has one at hand.
+    pub fn try_draw(&self, system: &dyn Group) -> Option<Timestamp> {
+        self.oracle.try_draw(system, 1)
+    }
+
+    /// Keys locked or waited for here, for metrics.
+    pub fn locked_keys(&self) -> usize {
+        self.locks.lock().len()
+    }
+
+    fn gate(&self, range: RangeId) -> Arc<Gate> {
+        if let Some(gate) = self.gates.read().get(&range) {
+            return gate.clone();
+        }
+        self.gates.write().entry(range).or_insert_with(|| Gate::new(range)).clone()
+    }
+
+    /// When a transaction that is heard of now will be taken for dead.
+    fn expiry(&self) -> Duration {
+        self.clock.monotonic() + TXN_EXPIRY
+    }
+}
+
+impl Observer for Evaluator {
+    fn leadership_lost(&self, range: RangeId) {
+        if let Some(gate) = self.gates.read().get(&range) {
+            gate.lose();
+        }
+    }
+
+    /// Rule 9: what is kept per range is copied; locks are kept by key and stay where they are.
+    fn split(&self, left: &RangeDescriptor, right: &RangeDescriptor) {
+        let left = self.gate(left.range);
+        self.gate(right.range).inherit(&left);
+    }
+
+    fn removed(&self, range: RangeId) {
+        if let Some(gate) = self.gates.write().remove(&range) {
+            gate.lose();
+        }
+    }
+}
+
+/// Where a request is evaluated.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    evaluator: &'a Arc<Evaluator>,
+    group: &'a Arc<dyn Group>,
+    gate: &'a Arc<Gate>,
+}
+
+impl Place<'_> {
+    fn engine(&self) -> &dyn Engine {
+        &*self.evaluator.engine
+    }
+
+    fn now(&self) -> Duration {
+        self.evaluator.clock.monotonic()
+    }
+
+    fn not_leader(&self) -> RangeError {
+        let leader = self.group.leader();
+        RangeError::NotLeader { range: self.group.range(), leader }
+    }
+}
+
+/// Refuses keys that the range does not have (any more).
+fn check_keys<'k>(
+    descriptor: &RangeDescriptor,
+    mut keys: impl Iterator<Item = &'k Key>,
+) -> Result<(), RangeError> {
+    match keys.all(|key| descriptor.span.contains(key)) {
+        true => Ok(()),
+        false => Err(RangeError::WrongRange { actual: Some(descriptor.clone()) }),
+    }
+}
+
+fn check_span(descriptor: &RangeDescriptor, span: &Span) -> Result<(), RangeError> {
+    match descriptor.span.contains_span(span) {
+        true => Ok(()),
+        false => Err(RangeError::WrongRange { actual: Some(descriptor.clone()) }),
+    }
+}
+
+impl From<ReplicationError> for RangeError {
+    fn from(error: ReplicationError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ReplicationError::NotLeader { range, leader } => Self::NotLeader { range, leader },
+            ReplicationError::NoReplica { range } => Self::NotLeader { range, leader: None },
+            ReplicationError::NoQuorum { range, .. } => Self::NoQuorum { range, reason },
+            ReplicationError::OutcomeUnknown { range, .. }
+            | ReplicationError::Stopped { range, .. } => Self::OutcomeUnknown { range, reason },
+            ReplicationError::Refused(_) | ReplicationError::Storage(_) => {
+                Self::Kv(KvError::Internal(reason))
+            }
+            ReplicationError::Damaged(_) => Self::Kv(KvError::Corruption(reason)),
+        }
+    }
+}
+
+impl From<storage::StorageError> for RangeError {
+    fn from(error: storage::StorageError) -> Self {
+        Self::Kv(error.into())
+    }
+}

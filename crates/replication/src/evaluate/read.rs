@@ -1,0 +1,138 @@
+//! Reads at a timestamp, under rule 1.
+
+use super::record::{WriteIntent, intents_in, intents_on};
+use super::{ForeignIntent, Place, RangeError, RangeResponse, check_keys, check_span};
+use core_domain::write_buffer::rest_after;
+use core_domain::{Key, ScanPage, Span, Timestamp, Value};
+use storage::mvcc::{PointReader, Scan};
+
+/// Foreign intents reported at once.
+const INTENTS_MAX: usize = 128;
+
+impl Place<'_> {
+    pub(super) async fn get(
+        &self,
+        keys: &[Key],
+        at: Timestamp,
+    ) -> Result<RangeResponse, RangeError> {
+        loop {
+            let admission = self.admit().await?;
+            check_keys(&admission.descriptor, keys.iter())?;
+            let (flight, may_have_intents) = {
+                let mut state = self.gate.state.lock();
+                if state.term != admission.term {
+                    continue;
+                }
+                state.max_ts = state.max_ts.max(at);
+                let flight = keys
+                    .iter()
+                    .filter_map(|key| state.flights.on(key))
+                    .find(|flight| flight.min_commit <= at)
+                    .cloned();
+                (flight, state.may_have_intents)
+            };
+            if let Some(flight) = flight {
+                flight.landed().await;
+                continue;
+            }
+            if may_have_intents {
+                self.refuse_intents(keys, at)?;
+            }
+            let values = self.read_values(keys, at)?;
+            if self.still(&admission).await? {
+                return Ok(RangeResponse::Values(values));
+            }
+        }
+    }
+
+    fn read_values(&self, keys: &[Key], at: Timestamp) -> Result<Vec<Option<Value>>, RangeError> {
+        let mut reader = PointReader::new(self.engine());
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(reader.at(key, at)?.and_then(|version| version.value));
+        }
+        Ok(values)
+    }
+
+    fn refuse_intents(&self, keys: &[Key], at: Timestamp) -> Result<(), RangeError> {
+        let mut foreign = Vec::new();
+        for key in keys {
+            let intents = intents_on(self.engine(), key)?;
+            foreign.extend(
+                intents
+                    .write
+                    .filter(|intent| intent.min_commit <= at)
+                    .map(|intent| foreign_write(key.clone(), intent)),
+            );
+        }
+        if foreign.is_empty() { Ok(()) } else { Err(RangeError::Intents(foreign)) }
+    }
+
+    pub(super) async fn scan(
+        &self,
+        span: &Span,
+        at: Timestamp,
+        reverse: bool,
+        rows_max: u64,
+        bytes_max: u64,
+    ) -> Result<RangeResponse, RangeError> {
+        loop {
+            let admission = self.admit().await?;
+            check_span(&admission.descriptor, span)?;
+            let (flight, may_have_intents) = {
+                let mut state = self.gate.state.lock();
+                if state.term != admission.term {
+                    continue;
+                }
+                state.max_ts = state.max_ts.max(at);
+                (state.flights.under(span, at).cloned(), state.may_have_intents)
+            };
+            if let Some(flight) = flight {
+                flight.landed().await;
+                continue;
+            }
+            if may_have_intents {
+                let found = intents_in(self.engine(), span, at, INTENTS_MAX)?;
+                if !found.is_empty() {
+                    let foreign = found.into_iter().map(|(key, write)| foreign_write(key, write));
+                    return Err(RangeError::Intents(foreign.collect()));
+                }
+            }
+            let page = self.read_page(span, at, reverse, rows_max, bytes_max)?;
+            if self.still(&admission).await? {
+                return Ok(RangeResponse::Page(page));
+            }
+        }
+    }
+
+    fn read_page(
+        &self,
+        span: &Span,
+        at: Timestamp,
+        reverse: bool,
+        rows_max: u64,
+        bytes_max: u64,
+    ) -> Result<ScanPage, RangeError> {
+        let mut page = ScanPage::default();
+        if rows_max == 0 || span.is_empty() {
+            page.rest = (!span.is_empty()).then(|| span.clone());
+            return Ok(page);
+        }
+        let mut scan = Scan::new(self.engine(), span, at, reverse);
+        let mut bytes = 0;
+        while let Some((key, version)) = scan.next_row()? {
+            let Some(value) = version.value else { continue };
+            bytes += (key.len() + value.len()) as u64;
+            page.rows.push((key, value));
+            if page.rows.len() as u64 >= rows_max || bytes >= bytes_max {
+                page.rest = rest_after(span, reverse, page.rows.last().map(|(key, _)| key));
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+pub(super) fn foreign_write(key: Key, intent: WriteIntent) -> ForeignIntent {
+    ForeignIntent { key, txn: intent.txn, primary: intent.primary, min_commit: intent.min_commit }
+}

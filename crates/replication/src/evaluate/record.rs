@@ -1,0 +1,205 @@
+//! What a transaction leaves on disk beside its versions: status records, rollback markers, intents.
+//!
+//! ```text
+//! txn family, key txn_key(primary key or rolled-back key, start)
+//!   byte 0      format version, 1
+//!   byte 1      1 committed, 2 rolled back
+//!   bytes 2..10 commit timestamp, BE; zero if rolled back
+//!
+//! lock family, key encode_key(user key)
+//!   byte 0      format version, 1
+//!   bytes 1..   postcard of Intents
+//! ```
+//!
+//! A rolled-back record beside a key that is not the primary is a marker: a prewrite of that
+//! transaction on that key which arrives late is refused (protocol.md, rule 4).
+//!
+//! Status records are kept for ever at this stage; nothing removes them yet.
+
+use core_domain::{Key, KvError, LockMode, Timestamp, TxnId, Value};
+use serde::{Deserialize, Serialize};
+use storage::{Cf, EngineReader, IterOptions, keyspace};
+
+use crate::command::EngineOp;
+
+const FORMAT: u8 = 1;
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Committed(Timestamp),
+    RolledBack,
+}
+
+impl Outcome {
+    pub fn encode(self) -> Vec<u8> {
+        let (kind, commit) = match self {
+            Outcome::Committed(commit) => (1, commit),
+            Outcome::RolledBack => (2, Timestamp::ZERO),
+        };
+        let mut out = vec![FORMAT, kind];
+        out.extend_from_slice(&commit.0.to_be_bytes());
+        out
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, KvError> {
+        let timestamp = |raw: &[u8]| raw.try_into().ok().map(u64::from_be_bytes).map(Timestamp);
+        let outcome = match stored {
+            [FORMAT, 1, raw @ ..] => timestamp(raw).map(Outcome::Committed),
+            [FORMAT, 2, ..] => Some(Outcome::RolledBack),
+            _ => None,
+        };
+        outcome.ok_or_else(|| KvError::Corruption(format!("unknown status record {stored:?}")))
+    }
+}
+
+/// The effect that records how `txn` ended, beside `key`.
+pub(super) fn outcome_op(key: &Key, txn: TxnId, outcome: Outcome) -> EngineOp {
+    EngineOp::put(Cf::Txn, keyspace::txn_key(key.as_ref(), txn), outcome.encode())
+}
+
+/// What is recorded about `txn` beside `key`.
+pub(super) fn outcome_beside(
+    reader: &dyn EngineReader,
+    key: &Key,
+    txn: TxnId,
+) -> Result<Option<Outcome>, KvError> {
+    let stored = reader.get(Cf::Txn, &keyspace::txn_key(key.as_ref(), txn))?;
+    stored.map(|stored| Outcome::decode(&stored)).transpose()
+}
+
+/// Everything prewritten on one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intents {
+    pub write: Option<WriteIntent>,
+    /// Locks that take part in a two-phase commit without writing. Several may share.
+    pub locks: Vec<LockIntent>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteIntent {
+    pub txn: TxnId,
+    pub primary: Key,
+    /// The statement that wrote it, for rolling back by sequence.
+    pub sequence: u32,
+    pub min_commit: Timestamp,
+    /// `None` deletes.
+    pub value: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockIntent {
+    pub txn: TxnId,
+    pub primary: Key,
+    pub mode: LockMode,
+    pub min_commit: Timestamp,
+}
+
+impl Intents {
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![FORMAT]).expect("plain data encodes into memory")
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, KvError> {
+        let damaged = || KvError::Corruption("unknown intent format".into());
+        let (&FORMAT, rest) = stored.split_first().ok_or_else(damaged)? else {
+            return Err(damaged());
+        };
+        postcard::from_bytes(rest).map_err(|_| damaged())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.write.is_none() && self.locks.is_empty()
+    }
+
+    /// Takes out what `txn` left here; whether there was anything.
+    pub fn remove(&mut self, txn: TxnId) -> bool {
+        let before = (self.write.is_some(), self.locks.len());
+        self.write.take_if(|intent| intent.txn == txn);
+        self.locks.retain(|intent| intent.txn != txn);
+        before != (self.write.is_some(), self.locks.len())
+    }
+
+    /// The effect that stores this under `key`.
+    pub(super) fn op(&self, key: &Key) -> EngineOp {
+        let key = keyspace::encode_key(key.as_ref());
+        match self.is_empty() {
+            true => EngineOp::delete(Cf::Lock, key),
+            false => EngineOp::put(Cf::Lock, key, self.encode()),
+        }
+    }
+}
+
+/// What is prewritten on `key`.
+pub(super) fn intents_on(reader: &dyn EngineReader, key: &Key) -> Result<Intents, KvError> {
+    let stored = reader.get(Cf::Lock, &keyspace::encode_key(key.as_ref()))?;
+    stored.map_or_else(|| Ok(Intents::default()), |stored| Intents::decode(&stored))
+}
+
+/// Write intents in `span` that a read at `at` cannot pass, at most `count_max`.
+pub(super) fn intents_in(
+    reader: &dyn EngineReader,
+    span: &core_domain::Span,
+    at: Timestamp,
+    count_max: usize,
+) -> Result<Vec<(Key, WriteIntent)>, KvError> {
+    let (lower, upper) = keyspace::span_bounds(span);
+    let options = IterOptions { lower: Some(lower), upper, ..IterOptions::default() };
+    let mut cursor = reader.iter(Cf::Lock, options);
+    let mut found = Vec::new();
+    cursor.seek_to_first();
+    while cursor.valid() && found.len() < count_max {
+        if let Some(write) = Intents::decode(cursor.value())?.write
+            && write.min_commit <= at
+        {
+            let (key, _) = keyspace::decode_key(cursor.key())?;
+            found.push((key, write));
+        }
+        cursor.next();
+    }
+    cursor.status()?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_records_have_their_documented_bytes() {
+        let committed = Outcome::Committed(Timestamp(0x0102));
+        assert_eq!(committed.encode(), [1, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(Outcome::RolledBack.encode(), [1, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for outcome in [committed, Outcome::RolledBack] {
+            assert_eq!(Outcome::decode(&outcome.encode()).unwrap(), outcome);
+        }
+        assert!(Outcome::decode(&[2, 1]).is_err());
+    }
+
+    #[test]
+    fn intents_have_their_documented_bytes() {
+        let intents = Intents {
+            write: Some(WriteIntent {
+                txn: TxnId(5),
+                primary: Key::from(&b"p"[..]),
+                sequence: 2,
+                min_commit: Timestamp(9),
+                value: Some(Value::from_static(b"v")),
+            }),
+            locks: vec![LockIntent {
+                txn: TxnId(6),
+                primary: Key::from(&b"q"[..]),
+                mode: LockMode::KeyShare,
+                min_commit: Timestamp(9),
+            }],
+        };
+        let bytes = intents.encode();
+        assert_eq!(
+            bytes,
+            [1, 1, 5, 1, b'p', 2, 9, 1, 1, b'v', 1, 6, 1, b'q', 0, 9],
+            "version, write present, …"
+        );
+        assert_eq!(Intents::decode(&bytes).unwrap(), intents);
+        assert!(Intents::decode(&[9]).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! What can be asked of a range's leader, and what it answers. Sent between nodes by postcard, with
+//! the version of the service in its name.
+
+use super::record::Outcome;
+use crate::descriptor::{RangeDescriptor, ReplicaPlace};
+use core_domain::{
+    Key, KvError, LockMode, LockedValue, RangeId, ScanPage, Span, Timestamp, TxnId, TxnStatus,
+    Value, WaitPolicy,
+};
+use serde::{Deserialize, Serialize};
+
+/// One buffered write on its way into a range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    pub key: Key,
+    /// `None` deletes.
+    pub value: Option<Value>,
+    /// The newest version when the key was locked; `None` if it was not (a key that nobody else
+    /// can write).
+    pub seen: Option<Timestamp>,
+}
+
+/// A key that the transaction locked and did not write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedKey {
+    pub key: Key,
+    pub mode: LockMode,
+    /// The newest version when it was locked.
+    pub seen: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RangeRequest {
+    /// → `Values`, in the order of `keys`.
+    Get { keys: Vec<Key>, at: Timestamp },
+    /// → `Page`. `span` must lie within the range.
+    Scan { span: Span, at: Timestamp, reverse: bool, rows_max: u64, bytes_max: u64 },
+    /// → `Locked`, in the order of `keys`. `snapshot`: a newer version is a conflict.
+    Lock {
+        txn: TxnId,
+        keys: Vec<Key>,
+        mode: LockMode,
+        wait: WaitPolicy,
+        snapshot: Option<Timestamp>,
+    },
+    /// One-phase commit → `Committed`. `floor`: an oracle timestamp drawn for this commit.
+    Commit {
+        txn: TxnId,
+        primary: Key,
+        floor: Timestamp,
+        writes: Vec<Write>,
+        locked: Vec<LockedKey>,
+    },
+    /// → `Prewritten`.
+    Prewrite { txn: TxnId, primary: Key, writes: Vec<Write>, locked: Vec<LockedKey> },
+    /// Decides a two-phase commit → `Committed`. `keys`: what else of this range to resolve in the
+    /// same entry.
+    CommitPrimary { txn: TxnId, primary: Key, commit: Timestamp, keys: Vec<Key> },
+    /// Finishes intents whose transaction is decided → `Done`.
+    Resolve { txn: TxnId, outcome: Outcome, keys: Vec<Key> },
+    /// Decides a rollback at the primary → `Status`, `Committed` if that came first.
+    Rollback { txn: TxnId, primary: Key },
+    /// What became of a transaction, asked at its primary → `Status`. It is rolled back if it was
+    /// not heard of; `seen`: when its intent was placed, `now`: a fresh timestamp.
+    QueryTxn { txn: TxnId, primary: Key, seen: Timestamp, now: Timestamp },
+    /// Looks for a status record anywhere in the range → `Status`.
+    FindTxn { txn: TxnId },
+    /// Frees every lock of a transaction on this node → `Done`.
+    Release { txn: TxnId },
+    /// → `Done`.
+    Heartbeat { txn: TxnId },
+    /// System range only → `Drawn`: the first of `count` consecutive timestamps.
+    Draw { count: u32 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RangeResponse {
+    Values(Vec<Option<Value>>),
+    Page(ScanPage),
+    Locked(Vec<LockedValue>),
+    Committed(Timestamp),
+    Prewritten { min_commit: Timestamp },
+    Status(TxnStatus),
+    Drawn(Timestamp),
+    Done,
+}
+
+/// Another transaction's intent that is in the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignIntent {
+    pub key: Key,
+    pub txn: TxnId,
+    pub primary: Key,
+    pub min_commit: Timestamp,
+}
+
+/// Why a range did not answer, named by what the sender does next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RangeError {
+    /// Nothing was done: ask the leader.
+    #[error("{range} is not led here")]
+    NotLeader { range: RangeId, leader: Option<ReplicaPlace> },
+    /// Nothing was done: the span moved. Look the keys up again.
+    #[error("the keys are not in this range any more")]
+    WrongRange { actual: Option<RangeDescriptor> },
+    /// Nothing was done: find out what became of these first.
+    #[error("{} intents of other transactions are in the way", .0.len())]
+    Intents(Vec<ForeignIntent>),
+    /// Nothing was done: no quorum.
+    #[error("{range} has no quorum: {reason}")]
+    NoQuorum { range: RangeId, reason: String },
+    /// Proposed; asking again tells, once a leader is found.
+    #[error("the outcome at {range} is unknown: {reason}")]
+    OutcomeUnknown { range: RangeId, reason: String },
+    #[error(transparent)]
+    Kv(#[from] KvError),
+}

@@ -1,0 +1,361 @@
+//! Commits over several ranges, or too large for one entry.
+//!
+//! ```text
+//! coordinator          range of the primary          other ranges
+//!   Prewrite ─────────▶ intents ◀──────────────────── intents          (parallel)
+//!   C = oracle
+//!   CommitPrimary ────▶ versions at C, status record                   decided here
+//!   ◀── committed
+//!   Resolve ─────────────────────────────────────────▶ versions at C    (in the background)
+//! ```
+//!
+//! Who meets an intent asks the primary (`QueryTxn`). A transaction that was not heard of for
+//! [`TXN_EXPIRY`] is rolled back there; markers refuse what of it arrives later (rule 4).
+
+use super::commit::{Evaluated, Frees, Obstacle, version_op};
+use super::flight::Flight;
+use super::record::{
+    Intents, LockIntent, Outcome, WriteIntent, intents_on, outcome_beside, outcome_op,
+};
+use super::{
+    Admission, LockedKey, Place, RangeError, RangeResponse, TXN_EXPIRY, Write, check_keys,
+};
+use core_domain::{Key, KvError, Timestamp, TxnId, TxnStatus};
+use std::collections::BTreeSet;
+use storage::{Cf, IterOptions, keyspace};
+
+impl From<Outcome> for TxnStatus {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Committed(at) => TxnStatus::Committed(at),
+            Outcome::RolledBack => TxnStatus::RolledBack,
+        }
+    }
+}
+
+/// What an evaluation leads to.
+enum Step {
+    Answer(RangeResponse),
+    Propose(Evaluated, Frees, RangeResponse),
+}
+
+impl Place<'_> {
+    pub(super) async fn prewrite(
+        &self,
+        txn: TxnId,
+        primary: Key,
+        writes: Vec<Write>,
+        locked: Vec<LockedKey>,
+    ) -> Result<RangeResponse, RangeError> {
+        let keys: Vec<Key> =
+            writes.iter().map(|w| &w.key).chain(locked.iter().map(|l| &l.key)).cloned().collect();
+        self.evaluator.locks.lock().touch(txn, self.evaluator.expiry());
+        self.step(&keys, |admission| {
+            self.evaluate_prewrite(admission, txn, &primary, &writes, &locked, &keys)
+        })
+        .await
+    }
+
+    /// Evaluates until nothing is in the way, then proposes if there is something to.
+    async fn step(
+        &self,
+        keys: &[Key],
+        evaluate: impl Fn(&Admission) -> Result<Step, Obstacle>,
+    ) -> Result<RangeResponse, RangeError> {
+        loop {
+            let admission = self.admit_effects().await?;
+            check_keys(&admission.descriptor, keys.iter())?;
+            match evaluate(&admission) {
+                Ok(Step::Answer(response)) => {
+                    if self.still(&admission).await? {
+                        return Ok(response);
+                    }
+                }
+                Ok(Step::Propose(evaluated, frees, response)) => {
+                    self.propose(&admission, evaluated, frees).await?;
+                    return Ok(response);
+                }
+                Err(Obstacle::Flight(flight)) => flight.landed().await,
+                Err(Obstacle::Moved) => {}
+                Err(Obstacle::Error(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn evaluate_prewrite(
+        &self,
+        admission: &Admission,
+        txn: TxnId,
+        primary: &Key,
+        writes: &[Write],
+        locked: &[LockedKey],
+        keys: &[Key],
+    ) -> Result<Step, Obstacle> {
+        let mut state = self.gate.state.lock();
+        if state.term != admission.term {
+            return Err(Obstacle::Moved);
+        }
+        if let Some(flight) = state.latched(keys.iter()) {
+            return Err(Obstacle::Flight(flight));
+        }
+        let may_have_intents = state.may_have_intents;
+        let mut intents_before = Vec::with_capacity(keys.len());
+        let mut own_before = 0;
+        for key in keys {
+            match outcome_beside(self.engine(), key, txn)? {
+                Some(Outcome::RolledBack) => return Err(KvError::Aborted { txn }.into()),
+                // A late copy of a prewrite whose transaction is long committed.
+                Some(Outcome::Committed(at)) => {
+                    return Ok(Step::Answer(RangeResponse::Prewritten { min_commit: at }));
+                }
+                None => {}
+            }
+            let intents = match may_have_intents {
+                true => intents_on(self.engine(), key)?,
+                false => Intents::default(),
+            };
+            let own_write = intents.write.as_ref().is_some_and(|intent| intent.txn == txn);
+            own_before +=
+                usize::from(own_write || intents.locks.iter().any(|intent| intent.txn == txn));
+            intents_before.push(intents);
+        }
+        if own_before == keys.len() && own_before > 0 {
+            return Ok(Step::Answer(RangeResponse::Prewritten {
+                min_commit: own_min_commit(&intents_before, txn),
+            }));
+        }
+        let newest = self.check_writes(&state, txn, writes, locked)?;
+        let min_commit = newest.max(state.max_ts).next();
+        let flight = Flight::new(txn, min_commit);
+        state.flights.take_off(&flight, keys.iter());
+        state.may_have_intents = true;
+        drop(state);
+        let mut ops = Vec::with_capacity(keys.len());
+        let (of_writes, of_locked) = intents_before.split_at(writes.len());
+        for (write, before) in writes.iter().zip(of_writes) {
+            let mut intents = before.clone();
+            intents.write = Some(WriteIntent {
+                txn,
+                primary: primary.clone(),
+                sequence: 0,
+                min_commit,
+                value: write.value.clone(),
+            });
+            ops.push(intents.op(&write.key));
+        }
+        for (held, before) in locked.iter().zip(of_locked) {
+            let mut intents = before.clone();
+            intents.locks.retain(|intent| intent.txn != txn);
+            let primary = primary.clone();
+            intents.locks.push(LockIntent { txn, primary, mode: held.mode, min_commit });
+            ops.push(intents.op(&held.key));
+        }
+        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops };
+        Ok(Step::Propose(evaluated, Frees::Nothing, RangeResponse::Prewritten { min_commit }))
+    }
+
+    pub(super) async fn commit_primary(
+        &self,
+        txn: TxnId,
+        primary: Key,
+        commit: Timestamp,
+        keys: Vec<Key>,
+    ) -> Result<RangeResponse, RangeError> {
+        let all: BTreeSet<Key> = keys.into_iter().chain([primary.clone()]).collect();
+        let all: Vec<Key> = all.into_iter().collect();
+        self.step(&all, |admission| {
+            match self.decided(admission, &all, &primary, txn)? {
+                Some(Outcome::Committed(at)) => {
+                    return Ok(Step::Answer(RangeResponse::Committed(at)));
+                }
+                Some(Outcome::RolledBack) => return Err(KvError::Aborted { txn }.into()),
+                None => {}
+            }
+            let on_primary = intents_on(self.engine(), &primary)?;
+            let Some(own) = on_primary.write.filter(|intent| intent.txn == txn) else {
+                return Err(KvError::Aborted { txn }.into());
+            };
+            if commit < own.min_commit {
+                let text = format!("commit of {txn} at {commit} is below {}", own.min_commit);
+                return Err(KvError::Internal(text).into());
+            }
+            let outcome = Outcome::Committed(commit);
+            let mut evaluated = self.finish(admission, txn, outcome, &all)?;
+            evaluated.ops.push(outcome_op(&primary, txn, outcome));
+            let frees = Frees::Keys(txn, all.clone());
+            Ok(Step::Propose(evaluated, frees, RangeResponse::Committed(commit)))
+        })
+        .await
+    }
+
+    /// What the status record says, once nothing is in flight on `keys`.
+    fn decided(
+        &self,
+        admission: &Admission,
+        keys: &[Key],
+        primary: &Key,
+        txn: TxnId,
+    ) -> Result<Option<Outcome>, Obstacle> {
+        {
+            let state = self.gate.state.lock();
+            if state.term != admission.term {
+                return Err(Obstacle::Moved);
+            }
+            if let Some(flight) = state.latched(keys.iter().chain([primary])) {
+                return Err(Obstacle::Flight(flight));
+            }
+        }
+        Ok(outcome_beside(self.engine(), primary, txn)?)
+    }
+
+    /// Takes the intents of `txn` off `keys`: into versions, or into nothing with a marker each.
+    fn finish(
+        &self,
+        admission: &Admission,
+        txn: TxnId,
+        outcome: Outcome,
+        keys: &[Key],
+    ) -> Result<Evaluated, Obstacle> {
+        let mut state = self.gate.state.lock();
+        if state.term != admission.term {
+            return Err(Obstacle::Moved);
+        }
+        if let Some(flight) = state.latched(keys.iter()) {
+            return Err(Obstacle::Flight(flight));
+        }
+        let mut ops = Vec::with_capacity(2 * keys.len());
+        for key in keys {
+            let mut intents = intents_on(self.engine(), key)?;
+            let write = intents.write.clone().filter(|intent| intent.txn == txn);
+            if intents.remove(txn) {
+                ops.push(intents.op(key));
+            }
+            match (outcome, write) {
+                (Outcome::Committed(at), Some(write)) => {
+                    ops.push(version_op(txn, key, at, &write.value));
+                }
+                (Outcome::Committed(_), None) => {}
+                (Outcome::RolledBack, _) => ops.push(outcome_op(key, txn, outcome)),
+            }
+        }
+        let at = match outcome {
+            Outcome::Committed(at) => at,
+            // Nothing becomes visible: no reader has to wait.
+            Outcome::RolledBack => Timestamp::MAX,
+        };
+        let flight = Flight::new(txn, at);
+        state.flights.take_off(&flight, keys.iter());
+        Ok(Evaluated { flight, keys: keys.to_vec(), ops })
+    }
+
+    pub(super) async fn resolve(
+        &self,
+        txn: TxnId,
+        outcome: Outcome,
+        keys: Vec<Key>,
+    ) -> Result<RangeResponse, RangeError> {
+        self.step(&keys, |admission| {
+            let evaluated = self.finish(admission, txn, outcome, &keys)?;
+            if evaluated.ops.is_empty() {
+                self.gate.state.lock().flights.land(&evaluated.flight, keys.iter());
+                self.evaluator.locks.lock().release_keys(txn, &keys);
+                return Ok(Step::Answer(RangeResponse::Done));
+            }
+            Ok(Step::Propose(evaluated, Frees::Keys(txn, keys.clone()), RangeResponse::Done))
+        })
+        .await
+    }
+
+    pub(super) async fn rollback(
+        &self,
+        txn: TxnId,
+        primary: Key,
+    ) -> Result<RangeResponse, RangeError> {
+        let keys = [primary];
+        self.step(&keys, |admission| self.decide_rollback(admission, txn, &keys[0])).await
+    }
+
+    fn decide_rollback(
+        &self,
+        admission: &Admission,
+        txn: TxnId,
+        primary: &Key,
+    ) -> Result<Step, Obstacle> {
+        let keys = std::slice::from_ref(primary);
+        if let Some(outcome) = self.decided(admission, keys, primary, txn)? {
+            return Ok(Step::Answer(RangeResponse::Status(outcome.into())));
+        }
+        let evaluated = self.finish(admission, txn, Outcome::RolledBack, keys)?;
+        let frees = Frees::Keys(txn, keys.to_vec());
+        Ok(Step::Propose(evaluated, frees, RangeResponse::Status(TxnStatus::RolledBack)))
+    }
+
+    pub(super) async fn query_txn(
+        &self,
+        txn: TxnId,
+        primary: Key,
+        seen: Timestamp,
+        now: Timestamp,
+    ) -> Result<RangeResponse, RangeError> {
+        let keys = [primary];
+        self.step(&keys, |admission| {
+            let recorded = self.decided(admission, &keys, &keys[0], txn)?;
+            if let Some(outcome) = recorded {
+                return Ok(Step::Answer(RangeResponse::Status(outcome.into())));
+            }
+            let heard = self.evaluator.locks.lock().is_alive(txn, self.now());
+            let fresh_leader = self.now() < self.gate.state.lock().since + TXN_EXPIRY;
+            let fresh_intent = now < seen.plus(TXN_EXPIRY);
+            if heard || fresh_leader || fresh_intent {
+                return Ok(Step::Answer(RangeResponse::Status(TxnStatus::InProgress)));
+            }
+            tracing::warn!(%txn, primary = %keys[0], "rolling back an abandoned transaction");
+            self.decide_rollback(admission, txn, &keys[0])
+        })
+        .await
+    }
+
+    /// Reads every status record of the range: slow, for `txid_status` alone.
+    pub(super) async fn find_txn(&self, txn: TxnId) -> Result<RangeResponse, RangeError> {
+        loop {
+            let admission = self.admit().await?;
+            let found = self.search_record(&admission, txn)?;
+            if self.still(&admission).await? {
+                let status = match found {
+                    Some(outcome) => outcome.into(),
+                    None if self.evaluator.locks.lock().is_alive(txn, self.now()) => {
+                        TxnStatus::InProgress
+                    }
+                    None => TxnStatus::Unknown,
+                };
+                return Ok(RangeResponse::Status(status));
+            }
+        }
+    }
+
+    fn search_record(
+        &self,
+        admission: &Admission,
+        txn: TxnId,
+    ) -> Result<Option<Outcome>, RangeError> {
+        let (lower, upper) = keyspace::span_bounds(&admission.descriptor.span);
+        let options = IterOptions { lower: Some(lower), upper, bulk: true, ..Default::default() };
+        let mut cursor = self.engine().iter(Cf::Txn, options);
+        cursor.seek_to_first();
+        while cursor.valid() {
+            if cursor.key().ends_with(&txn.0.to_be_bytes()) {
+                return Ok(Some(Outcome::decode(cursor.value())?));
+            }
+            cursor.next();
+        }
+        cursor.status()?;
+        Ok(None)
+    }
+}
+
+fn own_min_commit(intents: &[Intents], txn: TxnId) -> Timestamp {
+    let writes = intents.iter().filter_map(|i| i.write.as_ref()).map(|i| (i.txn, i.min_commit));
+    let locks = intents.iter().flat_map(|i| &i.locks).map(|i| (i.txn, i.min_commit));
+    let own = writes.chain(locks).filter(|(other, _)| *other == txn);
+    own.map(|(_, min_commit)| min_commit).max().unwrap_or_default()
+}
