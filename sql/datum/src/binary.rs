@@ -126,7 +126,9 @@ fn encode_numeric(n: &Numeric, out: &mut Vec<u8>) {
             Some(-1) => NUMERIC_NEG_INFINITY,
             Some(_) => NUMERIC_INFINITY,
         };
-        return header(0, 0, sign, 0, out);
+        // The infinities are sent with a display scale that means nothing.
+        let scale = if n.is_nan() { 0 } else { 32 };
+        return header(0, 0, sign, scale, out);
     };
     // Align the point to groups of four digits.
     let pad = (4 - scale % 4) % 4;

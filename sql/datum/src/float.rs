@@ -3,7 +3,9 @@
 //! Digits are the shortest that read back as the same float. They are written plainly while the decimal exponent is in
 //! -4 ≤ e < 15 (float8) or 6 (float4), else as `1.5e+20` with at least two digits of exponent.
 
-use std::fmt::Write as _;
+use std::fmt::{LowerExp, Write as _};
+
+use num_bigint::BigInt;
 
 use crate::{DatumError, Result, sqlstate};
 
@@ -20,7 +22,7 @@ pub fn format_f64(v: f64, extra_float_digits: i32, out: &mut String) {
         if v.trunc() == v && v.abs() < 1e15 && (v != 0.0 || v.is_sign_positive()) {
             let _ = write!(out, "{}", v as i64);
         } else {
-            layout(&format!("{v:e}"), F64_DIGITS, out);
+            layout(&shortest(v, &f64_parts(v), &|s| s.parse() == Ok(v)), F64_DIGITS, out);
         }
     }
 }
@@ -34,7 +36,7 @@ pub fn format_f32(v: f32, extra_float_digits: i32, out: &mut String) {
         );
     }
     if !push_special(f64::from(v), out) {
-        layout(&format!("{v:e}"), F32_DIGITS, out);
+        layout(&shortest(v, &f32_parts(v), &|s| s.parse() == Ok(v)), F32_DIGITS, out);
     }
 }
 
@@ -51,6 +53,81 @@ pub fn format_general(v: f64, digits: usize, out: &mut String) {
         mantissa
     };
     layout(&format!("{trimmed}e{exponent}"), digits as i32, out);
+}
+
+/// |v| = mantissa × 2^exponent.
+struct Parts {
+    mantissa: u64,
+    exponent: i32,
+}
+
+fn f64_parts(v: f64) -> Parts {
+    let bits = v.to_bits();
+    let (exponent, fraction) = ((bits >> 52 & 0x7ff) as i32, bits & ((1 << 52) - 1));
+    match exponent {
+        0 => Parts { mantissa: fraction, exponent: -1074 },
+        e => Parts { mantissa: fraction | 1 << 52, exponent: e - 1075 },
+    }
+}
+
+fn f32_parts(v: f32) -> Parts {
+    let bits = v.to_bits();
+    let (exponent, fraction) = ((bits >> 23 & 0xff) as i32, u64::from(bits & ((1 << 23) - 1)));
+    match exponent {
+        0 => Parts { mantissa: fraction, exponent: -149 },
+        e => Parts { mantissa: fraction | 1 << 23, exponent: e - 150 },
+    }
+}
+
+/// The shortest digits **strictly** between the middles to both neighbours, as PostgreSQL takes them (Rust allows
+/// the middle itself for even mantissas); of two equally near ones the even one.
+fn shortest<T: LowerExp + Copy>(v: T, parts: &Parts, reads_back: &dyn Fn(&str) -> bool) -> String {
+    let text = format!("{v:e}");
+    let mantissa = text.split('e').next().unwrap_or(&text);
+    let mut digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let nearest = format!("{v:.*e}", digits - 1);
+    if reads_back(&nearest) && !is_middle(&nearest, parts) {
+        return nearest;
+    }
+    if !is_middle(&text, parts) {
+        return text;
+    }
+    loop {
+        digits += 1;
+        let longer = format!("{v:.*e}", digits - 1);
+        if digits > 17 || (reads_back(&longer) && !is_middle(&longer, parts)) {
+            return longer;
+        }
+    }
+}
+
+/// Whether a decimal is exactly half way between the float and a neighbour.
+fn is_middle(text: &str, parts: &Parts) -> bool {
+    let (mantissa, ten) = text.split_once('e').unwrap_or((text, "0"));
+    let fraction = mantissa.split_once('.').map_or(0, |(_, f)| f.len() as i32);
+    let ten = ten.parse::<i32>().unwrap_or(0) - fraction;
+    // A middle with so many binary digits after the point has as many decimal ones.
+    if parts.exponent <= 0 && -ten < 1 - parts.exponent {
+        return false;
+    }
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let mut decimal: BigInt = digits.parse().unwrap_or_default();
+    // In quarters of the last place, since below a power of two the neighbour is half as far.
+    let below = if parts.mantissa.is_power_of_two() { -1i8 } else { -2 };
+    let mut middles = [below, 2].map(|step| BigInt::from(parts.mantissa) * 4 + step);
+    let two = parts.exponent - 2;
+    let power = |base: u32, exponent: i32| BigInt::from(base).pow(exponent.unsigned_abs());
+    if ten >= 0 {
+        decimal *= power(10, ten);
+    } else {
+        middles.iter_mut().for_each(|q| *q *= power(10, ten));
+    }
+    if two >= 0 {
+        middles.iter_mut().for_each(|q| *q *= power(2, two));
+    } else {
+        decimal *= power(2, two);
+    }
+    middles.contains(&decimal)
 }
 
 fn push_special(v: f64, out: &mut String) -> bool {

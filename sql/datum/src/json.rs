@@ -53,15 +53,17 @@ impl Parser<'_> {
         self.invalid("The input string ended unexpectedly.")
     }
 
-    /// The token under the cursor: a run of word characters, a string, or one character.
+    /// The token under the cursor: a word, a number, a string, or one character.
     fn token(&self) -> &str {
         let rest = &self.text[self.at..];
-        let word =
-            |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '+' | '.') || !c.is_ascii();
-        let end = if rest.starts_with(word) {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
+        let number = |c: char| word(c) || matches!(c, '-' | '+' | '.');
+        let end = if rest.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+            rest.find(|c| !number(c)).unwrap_or(rest.len())
+        } else if rest.starts_with(word) {
             rest.find(|c| !word(c)).unwrap_or(rest.len())
-        } else if rest.starts_with('"') {
-            rest[1..].find('"').map_or(rest.len(), |end| end + 2)
+        } else if let Some(string) = rest.strip_prefix('"') {
+            string.find('"').map_or(rest.len(), |end| end + 2)
         } else {
             rest.chars().next().map_or(0, char::len_utf8)
         };
@@ -76,7 +78,7 @@ impl Parser<'_> {
         let token = self.token();
         let known = token.starts_with(['{', '}', '[', ']', ',', ':', '"'])
             || matches!(token, "true" | "false" | "null")
-            || token.parse::<f64>().is_ok();
+            || is_json_number(token);
         if token.is_empty() {
             self.ended()
         } else if known {
@@ -119,6 +121,7 @@ impl Parser<'_> {
         self.enter()?;
         self.at += 1;
         let mut entries = Vec::new();
+        let mut first = true;
         self.blanks();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -129,9 +132,10 @@ impl Parser<'_> {
             self.blanks();
             match self.peek() {
                 Some(b'"') => {}
-                _ if entries.is_empty() => return Err(self.expected("string or \"}\"")),
+                _ if first => return Err(self.expected("string or \"}\"")),
                 _ => return Err(self.expected("string")),
             }
+            first = false;
             let key = self.string()?;
             self.blanks();
             if self.peek() != Some(b':') {
@@ -259,16 +263,18 @@ impl Parser<'_> {
 
     fn unicode(&mut self) -> Result<Option<char>> {
         let first = self.four_hex()?;
+        if !self.keep {
+            return Ok(None);
+        }
         let low_missing = "Unicode low surrogate must follow a high surrogate.";
         let code = match first {
-            0 if self.keep => {
+            0 => {
                 return Err(DatumError::new(
                     sqlstate::UNTRANSLATABLE_CHARACTER,
                     "unsupported Unicode escape sequence",
                 )
                 .with_detail("\\u0000 cannot be converted to text."));
             }
-            0 => return Ok(None),
             0xd800..=0xdbff => {
                 if !self.text[self.at..].starts_with("\\u") {
                     return Err(self.invalid(low_missing));

@@ -6,7 +6,8 @@
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone as _};
 use chrono_tz::{OffsetName, Tz};
 
-use crate::interval::MICROS_PER_SECOND;
+use crate::datetime::{civil_from_days, days_from_civil};
+use crate::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use crate::{DatumError, Result, sqlstate};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,6 +47,27 @@ impl TimeZone {
 
     pub fn lookup(name: &str) -> Option<Self> {
         let name = name.trim();
+        Self::by_name(name)
+            .or_else(|| abbreviation_offset(&name.to_ascii_lowercase()).map(TimeZone::Fixed))
+            .or_else(|| posix_offset(name).map(TimeZone::Fixed))
+    }
+
+    /// What `AT TIME ZONE` and literals read: an abbreviation goes before a name, so that `EST` is always -05.
+    pub fn lookup_abbreviation_first(name: &str) -> Option<Self> {
+        let name = name.trim();
+        match abbreviation_offset(&name.to_ascii_lowercase()) {
+            Some(0) => Some(Self::utc()),
+            Some(seconds) => Some(TimeZone::Fixed(seconds)),
+            None => Self::lookup(name),
+        }
+    }
+
+    /// [`TimeZone::lookup_abbreviation_first`], with the error that it is not a zone.
+    pub fn parse_abbreviation_first(name: &str) -> Result<Self> {
+        Self::lookup_abbreviation_first(name).map_or_else(|| Self::parse(name), Ok)
+    }
+
+    fn by_name(name: &str) -> Option<Self> {
         if let Ok(tz) = name.parse::<Tz>() {
             return Some(TimeZone::Named(tz));
         }
@@ -54,10 +76,7 @@ impl TimeZone {
         {
             return Some(TimeZone::Named(*tz));
         }
-        if let Some(seconds) = abbreviation_offset(&name.to_ascii_lowercase()) {
-            return Some(TimeZone::Fixed(seconds));
-        }
-        posix_offset(name).map(TimeZone::Fixed)
+        None
     }
 
     /// `SET timezone TO -3.5`: hours **east**.
@@ -144,8 +163,22 @@ impl TimeZone {
     }
 }
 
+/// The rules of the last years go on for ever, but the tables end: a later instant is looked up in a year of the same
+/// length that begins on the same weekday.
+fn within_tables(utc_micros: i64) -> i64 {
+    const YEAR_LAST: i32 = 2099;
+    let year = civil_from_days(utc_micros.div_euclid(MICROS_PER_DAY)).year;
+    if year <= YEAR_LAST {
+        return utc_micros;
+    }
+    let first = |year: i32| days_from_civil(year, 1, 1);
+    let shape = |year: i32| (first(year).rem_euclid(7), first(year + 1) - first(year));
+    let twin = (YEAR_LAST - 27..=YEAR_LAST).find(|y| shape(*y) == shape(year)).unwrap_or(YEAR_LAST);
+    utc_micros - (first(year) - first(twin)) * MICROS_PER_DAY
+}
+
 fn chrono_utc(utc_micros: i64) -> NaiveDateTime {
-    let clamped = utc_micros.clamp(-CHRONO_MICROS_MAX, CHRONO_MICROS_MAX);
+    let clamped = within_tables(utc_micros.clamp(-CHRONO_MICROS_MAX, CHRONO_MICROS_MAX));
     DateTime::from_timestamp_micros(clamped).expect("clamped to chrono's years").naive_utc()
 }
 

@@ -126,17 +126,14 @@ fn extract_local(
     ty: &SqlType,
 ) -> Result<Option<Numeric>> {
     let field = Field::parse(name, ty)?;
+    if is_timestamp_infinite(local) {
+        return Ok(of_infinity(field, local == TIMESTAMP_INFINITY));
+    }
     if let Field::Timezone | Field::TimezoneHour | Field::TimezoneMinute = field {
         let Some(zone) = zone else {
             return Err(Field::not_supported(&name.to_ascii_lowercase(), ty));
         };
-        if is_timestamp_infinite(utc) {
-            return Ok(None);
-        }
         return Ok(zone_field(field, zone.offset_at_utc(utc)));
-    }
-    if is_timestamp_infinite(local) {
-        return Ok(of_infinity(field, local == TIMESTAMP_INFINITY));
     }
     let fields = Fields::from_timestamp(local);
     if let Some(answer) = time_field(field, &fields) {

@@ -40,9 +40,36 @@ struct Sum {
     months: i128,
     days: i128,
     micros: i128,
+    /// [`field`] bits of what was given: a field given twice is an error.
+    seen: u32,
+}
+
+mod field {
+    pub const MICROSECOND: u32 = 1;
+    pub const MILLISECOND: u32 = 1 << 1;
+    pub const SECOND: u32 = 1 << 2;
+    pub const MINUTE: u32 = 1 << 3;
+    pub const HOUR: u32 = 1 << 4;
+    pub const DAY: u32 = 1 << 5;
+    pub const WEEK: u32 = 1 << 6;
+    pub const MONTH: u32 = 1 << 7;
+    pub const YEAR: u32 = 1 << 8;
+    pub const DECADE: u32 = 1 << 9;
+    pub const CENTURY: u32 = 1 << 10;
+    pub const MILLENNIUM: u32 = 1 << 11;
+    pub const SECONDS: u32 = SECOND | MILLISECOND | MICROSECOND;
+    pub const CLOCK: u32 = HOUR | MINUTE | SECONDS;
 }
 
 impl Sum {
+    fn mark(&mut self, fields: u32) -> Result<(), Problem> {
+        if self.seen & fields != 0 {
+            return Err(Problem::Syntax);
+        }
+        self.seen |= fields;
+        Ok(())
+    }
+
     fn finish(self) -> Option<Interval> {
         Some(Interval {
             months: i32::try_from(self.months).ok()?,
@@ -93,6 +120,26 @@ enum Unit {
     Micros(i128),
     Days(i128),
     Months(i128),
+}
+
+impl Unit {
+    fn field(self, amount: Amount) -> u32 {
+        match self {
+            Unit::Micros(1) => field::MICROSECOND,
+            Unit::Micros(1000) => field::MILLISECOND,
+            Unit::Micros(1_000_000) if amount.fraction != 0.0 => field::SECONDS,
+            Unit::Micros(1_000_000) => field::SECOND,
+            Unit::Micros(60_000_000) => field::MINUTE,
+            Unit::Micros(_) => field::HOUR,
+            Unit::Days(1) => field::DAY,
+            Unit::Days(_) => field::WEEK,
+            Unit::Months(1) => field::MONTH,
+            Unit::Months(12) => field::YEAR,
+            Unit::Months(120) => field::DECADE,
+            Unit::Months(1200) => field::CENTURY,
+            Unit::Months(_) => field::MILLENNIUM,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -210,8 +257,12 @@ fn verbose(text: &str, typmod: i32) -> Result<Sum, Problem> {
     let mut any = false;
     while let Some(token) = rest.next() {
         match token {
-            Token::Time(text) => sum.micros += clock(text, typmod)?,
+            Token::Time(text) => {
+                sum.mark(field::CLOCK)?;
+                sum.micros += clock(text, typmod)?;
+            }
             Token::YearMonth(text) => {
+                sum.mark(field::MONTH)?;
                 let negative = text.starts_with('-');
                 let body = text.trim_start_matches(['-', '+']).trim_start();
                 let (years, months) = body.split_once('-').ok_or(Problem::Syntax)?;
@@ -236,6 +287,7 @@ fn verbose(text: &str, typmod: i32) -> Result<Sum, Problem> {
                     Some(_) => return Err(Problem::Syntax),
                     None => bare_unit(typmod),
                 };
+                sum.mark(unit.field(amount))?;
                 sum.add(amount, unit);
             }
             Token::Word(word)

@@ -343,12 +343,15 @@ struct Reader<'a> {
     special: Option<Special>,
     julian_next: bool,
     time_next: bool,
+    /// Bare digits are a time rather than a date.
+    is_time_of_day: bool,
 }
 
 impl Literal {
     fn read(input: &str, type_name: &str, ctx: &TypeContext) -> Result<Literal> {
         let mut reader =
             Reader { input, type_name, order: Some(ctx.date_style.order), ..Reader::default() };
+        reader.is_time_of_day = matches!(type_name, "time" | "time with time zone");
         for token in tokens(input, type_name)? {
             reader.take(token, ctx)?;
         }
@@ -359,6 +362,12 @@ impl Literal {
         match self.special {
             Some(Special::Now) => Some(ctx.timezone.to_local(ctx.now).rem_euclid(MICROS_PER_DAY)),
             Some(_) => None,
+            // The offset of a zone by name depends on the day.
+            None if matches!(self.zone, Some(TimeZone::Named(zone)) if zone != chrono_tz::UTC)
+                && self.date.is_none() =>
+            {
+                None
+            }
             None => self.time,
         }
     }
@@ -523,7 +532,10 @@ impl Reader<'_> {
             self.date_field(digits)?;
             return self.date_field(fraction);
         }
-        if digits.len() >= 6 && self.year.is_none() && self.month.is_none() && self.day.is_none() {
+        if self.time.is_none() && self.is_time_of_day && matches!(digits.len(), 4 | 6) {
+            return self.compact_time(digits, fraction);
+        }
+        if digits.len() >= 6 {
             return self.compact_date(digits, fraction);
         }
         if pointed {
@@ -534,7 +546,8 @@ impl Reader<'_> {
 
     /// `YYYYMMDD`, `YYMMDD`.
     fn compact_date(&mut self, digits: &str, fraction: &str) -> Result<()> {
-        if !fraction.is_empty() {
+        let partly = self.year.is_some() || self.month.is_some() || self.day.is_some();
+        if !fraction.is_empty() || partly {
             return Err(self.bad());
         }
         let (year, rest) = digits.split_at(digits.len() - 4);
@@ -638,6 +651,9 @@ impl Reader<'_> {
             }
             "at" | "on" => return Ok(()),
             "am" | "pm" => {
+                if self.afternoon.is_some() {
+                    return Err(self.bad());
+                }
                 self.afternoon = Some(lower == "pm");
                 return Ok(());
             }
@@ -728,7 +744,7 @@ impl Reader<'_> {
             return if self.afternoon.is_some() { Err(self.bad()) } else { Ok(None) };
         };
         if let Some(afternoon) = self.afternoon {
-            if hour > 12 || hour == 0 && afternoon {
+            if hour > 12 {
                 return Err(field_overflow(self.input));
             }
             hour = hour % 12 + if afternoon { 12 } else { 0 };
@@ -752,6 +768,10 @@ impl Reader<'_> {
         }
         if self.year.is_none() && self.month.is_none() && self.day.is_none() {
             return Ok(None);
+        }
+        let out_of = |field: Option<u32>, max: u32| field.is_some_and(|v| v == 0 || v > max);
+        if out_of(self.month, 12) || out_of(self.day, 31) {
+            return Err(order_overflow(self.input));
         }
         let Some(mut year) = self.year else {
             return Err(self.bad());
@@ -787,9 +807,6 @@ impl Reader<'_> {
         let (Some(month), Some(day)) = (self.month, self.day) else {
             return Err(self.bad());
         };
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-            return Err(order_overflow(self.input));
-        }
         if day > days_in_month(year, month) {
             return Err(field_overflow(self.input));
         }
@@ -804,9 +821,11 @@ pub(super) fn fraction_micros(digits: &str) -> Option<u32> {
     if !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let mut value = 0u64;
-    for at in 0..7 {
-        value = value * 10 + digits.as_bytes().get(at).map_or(0, |b| u64::from(b - b'0'));
+    if digits.len() <= 6 {
+        let value = digits.bytes().fold(0u32, |v, b| v * 10 + u32::from(b - b'0'));
+        return Some(value * 10u32.pow(6 - digits.len() as u32));
     }
-    Some(((value + 5) / 10) as u32)
+    // Through a float, as PostgreSQL: .0000005 rounds to even.
+    let fraction: f64 = format!("0.{digits}").parse().ok()?;
+    Some((fraction * 1e6).round_ties_even() as u32)
 }

@@ -44,11 +44,11 @@ pub use crate::interval::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MI
 
 /// 4713 BC, Julian day 0: the first day of dates and timestamps.
 pub const DATE_MIN: i32 = -2_440_588;
-/// Last day of a date, 5874898-06-02.
+/// Last day of a date, 5874897-12-31.
 pub const DATE_MAX: i32 = 2_145_042_905;
 pub const TIMESTAMP_MIN: i64 = DATE_MIN as i64 * MICROS_PER_DAY;
 /// Exclusive: 294247-01-01.
-pub const TIMESTAMP_END: i64 = 106_751_983 * MICROS_PER_DAY;
+pub const TIMESTAMP_END: i64 = 106_751_982 * MICROS_PER_DAY;
 
 pub const DATE_INFINITY: i32 = i32::MAX;
 pub const DATE_NEG_INFINITY: i32 = i32::MIN;

@@ -62,10 +62,10 @@ fn trunc_local(unit: &str, ts: i64, ty: &SqlType) -> Result<i64> {
         | Field::IsoDayOfWeek
         | Field::DayOfYear
         | Field::Julian
-        | Field::Epoch
-        | Field::Timezone
-        | Field::TimezoneHour
-        | Field::TimezoneMinute => Err(Field::not_supported(&unit.to_ascii_lowercase(), ty)),
+        | Field::Epoch => Err(Field::not_recognized(&unit.to_ascii_lowercase(), ty)),
+        Field::Timezone | Field::TimezoneHour | Field::TimezoneMinute => {
+            Err(Field::not_supported(&unit.to_ascii_lowercase(), ty))
+        }
     }
 }
 
@@ -99,10 +99,10 @@ pub fn date_trunc_interval(unit: &str, interval: Interval) -> Result<Interval> {
         | Field::IsoDayOfWeek
         | Field::DayOfYear
         | Field::Julian
-        | Field::Epoch
-        | Field::Timezone
-        | Field::TimezoneHour
-        | Field::TimezoneMinute => {
+        | Field::Epoch => {
+            return Err(Field::not_recognized(&unit.to_ascii_lowercase(), &SqlType::Interval));
+        }
+        Field::Timezone | Field::TimezoneHour | Field::TimezoneMinute => {
             return Err(Field::not_supported(&unit.to_ascii_lowercase(), &SqlType::Interval));
         }
     })

@@ -162,7 +162,7 @@ fn key_bytes_are_golden() {
     assert_eq!(hex(SqlType::Text, "ab", false), "0161620001");
     assert_eq!(hex(SqlType::Bytea, "\\x00", false), "0100ff0001");
     assert_eq!(hex(SqlType::Numeric, "1.50", false), "0104800000 1000".replace(' ', ""));
-    assert_eq!(hex(SqlType::Numeric, "-123.45", false), "0102 7ffffd f2dccdff".replace(' ', ""));
+    assert_eq!(hex(SqlType::Numeric, "-123.45", false), "0102 7ffffd f2dcccff".replace(' ', ""));
     assert_eq!(hex(SqlType::Numeric, "0.00", false), "0103");
     assert_eq!(hex(SqlType::Float8, "-1", false), "01400fffffffffffff");
     assert_eq!(hex(SqlType::Date, "1970-01-01", false), "0180000000");

@@ -120,7 +120,7 @@ impl Numeric {
             ));
         }
         if let Some(n) = integer.and_then(|n| i32::try_from(n).ok()) {
-            return self.powi(n, exponent);
+            return self.powi(n);
         }
         let whole = exponent.trunc(0) == *exponent;
         if self.is_negative() && !whole {
@@ -157,7 +157,7 @@ impl Numeric {
         Ok(if self.is_negative() && odd { result.neg() } else { result })
     }
 
-    fn powi(&self, n: i32, exponent: &Numeric) -> Result<Numeric> {
+    fn powi(&self, n: i32) -> Result<Numeric> {
         let weight = match leading_digits(self) {
             Some((e, digits)) => {
                 let head: f64 =
@@ -169,10 +169,11 @@ impl Numeric {
         if weight > (WEIGHT_DIGITS_MAX + 4) as f64 {
             return Err(overflow());
         }
-        if weight + 1.0 < -f64::from(PRECISION_MAX) {
-            return Ok(Numeric::new(0, PRECISION_MAX as u32));
+        // Sixteen digits after the point, however large the result.
+        let scale = clamp_scale(SIGNIFICANT_DIGITS_MIN, &[self]);
+        if weight + 1.0 < -f64::from(scale) {
+            return Ok(Numeric::new(0, scale));
         }
-        let scale = clamp_scale(SIGNIFICANT_DIGITS_MIN - weight as i64, &[self, exponent]);
         if n == 0 {
             return Ok(Numeric::ONE.round(scale as i32));
         }
@@ -321,7 +322,6 @@ fn ln_fixed(n: &Numeric, digits: u32) -> BigInt {
     let near_one = *n >= Numeric::new(5, 1) && *n <= Numeric::new(5, 0);
     let tens = if near_one { 0 } else { exponent + 1 };
     let work = digits + 12 + tens.unsigned_abs().max(1).ilog10() + 1;
-    let one = pow10(work);
     let Some((mantissa, scale)) = n.to_parts() else {
         return BigInt::zero();
     };
@@ -334,7 +334,6 @@ fn ln_fixed(n: &Numeric, digits: u32) -> BigInt {
     };
     let ln = ln_near_one(reduced, work);
     let ln = if tens == 0 { ln } else { ln + ln_10(work) * tens };
-    let _ = one;
     div_round(&ln, &pow10(work - digits))
 }
 

@@ -14,7 +14,7 @@ fn quotients_have_postgresqls_scales() {
     assert_eq!(div("1", "7.000000000000000000000000000001"), "0.142857142857142857142857142857");
     assert_eq!(div("1000000000000000000000000000000", "3"), "333333333333333333333333333333");
     assert_eq!(div("-10", "4"), "-2.5000000000000000");
-    assert_eq!(div("1e-10", "3"), "0.000000000033333333333333333333");
+    assert_eq!(div("1e-10", "3"), "0.0000000000333333333333333333");
     assert_eq!(n("1").div(&n("0")).unwrap_err().message, "division by zero");
     assert_eq!(div("NaN", "0"), "NaN");
     assert_eq!(div("5", "Infinity"), "0");
@@ -38,7 +38,7 @@ fn sums_and_products() {
         sum.add(&Numeric::from(i64::MAX));
     }
     assert_eq!(sum.total().to_string(), "27670116110564327421");
-    assert_eq!(sum.average().unwrap().unwrap().to_string(), "9223372036854775807.0000");
+    assert_eq!(sum.average().unwrap().unwrap().to_string(), "9223372036854775807");
     sum.add(&n("170141183460469231731687303715884105727"));
     sum.add(&n("0.5"));
     assert_eq!(sum.total().to_string(), "170141183460469231759357419826448433148.5");
@@ -73,7 +73,7 @@ fn roots_logarithms_and_powers() {
     assert_eq!(n("2").pow(&n("-2")).unwrap().to_string(), "0.2500000000000000");
     assert_eq!(n("2").pow(&n("0.5")).unwrap().to_string(), "1.4142135623730950");
     assert_eq!(n("2").pow(&n("100")).unwrap().to_string(), "1267650600228229401496703205376");
-    assert_eq!(n("1.0001").pow(&n("10000")).unwrap().to_string(), "2.7181459268248258");
+    assert_eq!(n("1.0001").pow(&n("10000")).unwrap().to_string(), "2.7181459268252249");
     assert_eq!(n("-1").sqrt().unwrap_err().message, "cannot take square root of a negative number");
     assert_eq!(n("0").ln().unwrap_err().message, "cannot take logarithm of zero");
     assert_eq!(n("10").pow(&n("1000000")).unwrap_err().message, "value overflows numeric format");

@@ -77,6 +77,12 @@ impl Reader<'_> {
     fn bounds(&mut self) -> Result<Vec<ArrayDim>> {
         let mut dims = Vec::new();
         while let Some(rest) = self.rest.strip_prefix('[') {
+            if !rest.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+            {
+                return Err(
+                    self.malformed("\"[\" must introduce explicitly-specified array dimensions.")
+                );
+            }
             let (inside, after) = rest
                 .split_once(']')
                 .ok_or_else(|| self.malformed("Missing \"]\" in array dimensions."))?;
@@ -129,6 +135,9 @@ impl Reader<'_> {
         let mut nested = false;
         self.skip_blanks();
         if let Some(rest) = self.rest.strip_prefix('}') {
+            if depth > 0 {
+                return Err(self.malformed("Unexpected \"}\" character."));
+            }
             self.rest = rest;
             return self.close(depth, 0);
         }
@@ -194,6 +203,7 @@ impl Reader<'_> {
     fn item(&mut self) -> Result<Datum> {
         let mut text = String::new();
         let mut quoted = false;
+        let mut closed = false;
         // Trailing blanks belong to the item only if they were quoted or escaped.
         let mut kept = 0usize;
         let mut chars = self.rest.char_indices();
@@ -230,8 +240,12 @@ impl Reader<'_> {
                         }
                     }
                     kept = text.len();
+                    closed = true;
                 }
                 c => {
+                    if closed && !c.is_ascii_whitespace() {
+                        return Err(self.malformed("Unexpected array element."));
+                    }
                     text.push(c);
                     if !c.is_ascii_whitespace() {
                         kept = text.len();
