@@ -7,6 +7,7 @@
 use crate::connection::{Connection, Ended};
 use crate::failure::Failure;
 use crate::frontend::{self, Message};
+use crate::limits::interruption;
 use sql::{CopyIn, CopyOut, SqlError};
 use std::io;
 
@@ -15,7 +16,15 @@ impl Connection {
         self.channel.out.copy_in_response(copy.format, copy.columns);
         self.channel.flush().await?;
         loop {
-            let frame = self.channel.read_frame().await?;
+            let core = self.session.core().clone();
+            let frame = tokio::select! {
+                biased;
+                frame = self.channel.read_frame() => frame?,
+                () = core.cancelled() => {
+                    self.session.copy_fail(copy, "canceled").await;
+                    return Err(interruption(&core).into());
+                }
+            };
             match frontend::decode(frame.tag, &frame.body) {
                 Ok(Message::CopyData) => self.session.copy_write(&mut copy, frame.body).await?,
                 Ok(Message::CopyDone) => {

@@ -87,7 +87,7 @@ impl Limits {
     }
 }
 
-fn interruption(core: &sql::session::SessionCore) -> SqlError {
+pub(crate) fn interruption(core: &sql::session::SessionCore) -> SqlError {
     if core.is_terminated() {
         SqlError::fatal("57P01", "terminating connection due to administrator command")
     } else {
