@@ -1,10 +1,10 @@
 //! Which casts exist (`pg_cast`, and the I/O conversions that stand in for missing ones), and what they do.
 
-use crate::calendar::{self, DAY};
 use crate::context::EvalContext;
 use crate::error::{EvalResult, ExprError, Result};
 use crate::registry::Volatility;
 use crate::resolve::CoercionContext;
+use datum::datetime::{self, MICROS_PER_DAY as DAY};
 use datum::{ArrayValue, Category, ColumnType, Datum, Numeric, SqlType};
 use std::sync::Arc;
 
@@ -505,15 +505,15 @@ const NAME_BYTES_MAX: usize = 63;
 fn to_time(value: &Datum, from: &SqlType, to: &SqlType, ctx: &EvalContext<'_>) -> EvalResult {
     let zone = &ctx.types.timezone;
     Ok(match (value, to) {
-        (Datum::Date(d), SqlType::Timestamp) => Datum::Timestamp(calendar::date_to_timestamp(*d)?),
+        (Datum::Date(d), SqlType::Timestamp) => Datum::Timestamp(datetime::date_to_timestamp(*d)?),
         (Datum::Date(d), SqlType::Timestamptz) => {
-            Datum::Timestamptz(local_to_utc(calendar::date_to_timestamp(*d)?, ctx))
+            Datum::Timestamptz(local_to_utc(datetime::date_to_timestamp(*d)?, ctx))
         }
         (Datum::Timestamp(t), SqlType::Timestamptz) => Datum::Timestamptz(local_to_utc(*t, ctx)),
         (Datum::Timestamptz(t), SqlType::Timestamp) => Datum::Timestamp(utc_to_local(*t, ctx)),
-        (Datum::Timestamp(t), SqlType::Date) => Datum::Date(calendar::timestamp_to_date(*t)),
+        (Datum::Timestamp(t), SqlType::Date) => Datum::Date(datetime::timestamp_to_date(*t)),
         (Datum::Timestamptz(t), SqlType::Date) => {
-            Datum::Date(calendar::timestamp_to_date(utc_to_local(*t, ctx)))
+            Datum::Date(datetime::timestamp_to_date(utc_to_local(*t, ctx)))
         }
         // The time of an infinite timestamp is null.
         (Datum::Timestamp(i64::MIN | i64::MAX) | Datum::Timestamptz(i64::MIN | i64::MAX), SqlType::Time | SqlType::Timetz) => Datum::Null,

@@ -1,6 +1,5 @@
 //! `Expr` on one row of values. Three-valued logic; subexpressions that need not run do not.
 
-use crate::cast;
 use crate::context::EvalContext;
 use crate::error::{EvalResult, ExprError, Result};
 use crate::registry::{BoundFunction, Volatility};
@@ -399,9 +398,4 @@ fn slice(array: &ArrayValue, bounds: &[(i32, i32)]) -> ArrayValue {
     }
     let dims = bounds.iter().map(|(from, to)| ArrayDim { length: to - from + 1, lower: 1 }).collect();
     ArrayValue { element: array.element.clone(), dims, items }
-}
-
-/// Text of a value for messages and concatenation.
-pub(crate) fn display(value: &Datum, ty: &SqlType, ctx: &EvalContext<'_>) -> String {
-    cast::output_text(value, ty, ctx)
 }

@@ -23,17 +23,20 @@
 //! Every kernel exists once per function and types; the row path and the DataFusion path call the same one.
 
 pub mod aggregates;
-mod calendar;
 pub mod cast;
 pub mod context;
 mod error;
 mod evaluate;
 mod functions;
+mod args;
+mod json_build;
+mod json_text;
 mod like;
+mod regex_cache;
 mod operators;
 pub mod registry;
 pub mod resolve;
-mod session_facts;
+pub mod session_facts;
 pub mod tree;
 pub mod window;
 

@@ -1,0 +1,3 @@
+//! jsonb_edit
+use crate::registry::Registry;
+pub(super) fn register(_r: &mut Registry) {}
