@@ -443,6 +443,7 @@ mod tests {
             ("1h30m", "01:30:00"),
             ("100 ms", "00:00:00.1"),
             ("1 fortnight", "invalid input syntax for type interval: \"1 fortnight\""),
+            ("1 min 2 min", "invalid input syntax for type interval: \"1 min 2 min\""),
             ("", "invalid input syntax for type interval: \"\""),
             ("9999999999 years", "interval field value out of range: \"9999999999 years\""),
         ] {

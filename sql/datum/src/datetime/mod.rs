@@ -15,6 +15,7 @@ mod extract;
 mod interval_literal;
 mod interval_print;
 mod literal;
+mod literal_token;
 mod print;
 mod trunc;
 

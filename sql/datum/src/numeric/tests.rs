@@ -72,7 +72,10 @@ fn roots_logarithms_and_powers() {
     assert_eq!(n("9").pow(&n("0.5")).unwrap().to_string(), "3.0000000000000000");
     assert_eq!(n("2").pow(&n("-2")).unwrap().to_string(), "0.2500000000000000");
     assert_eq!(n("2").pow(&n("0.5")).unwrap().to_string(), "1.4142135623730950");
-    assert_eq!(n("2").pow(&n("100")).unwrap().to_string(), "1267650600228229401496703205376");
+    assert_eq!(
+        n("2").pow(&n("100")).unwrap().to_string(),
+        "1267650600228229401496703205376.0000000000000000"
+    );
     assert_eq!(n("1.0001").pow(&n("10000")).unwrap().to_string(), "2.7181459268252249");
     assert_eq!(n("-1").sqrt().unwrap_err().message, "cannot take square root of a negative number");
     assert_eq!(n("0").ln().unwrap_err().message, "cannot take logarithm of zero");

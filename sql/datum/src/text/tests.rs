@@ -101,10 +101,13 @@ fn dates_and_times() {
 
     assert_eq!(cast(SqlType::Time, "10:00"), "10:00:00");
     assert_eq!(cast(SqlType::Time, "04:05:06.789 PM"), "16:05:06.789");
+    assert_eq!(cast(SqlType::Time, "040506"), "04:05:06");
     assert_eq!(
-        cast(SqlType::Time, "040506"),
-        "22007: invalid input syntax for type time: \"040506\""
+        cast(SqlType::Timetz, "10:00 America/New_York"),
+        "22007: invalid input syntax for type time with time zone: \"10:00 America/New_York\""
     );
+    // The zone's rules go on beyond its tables.
+    assert_eq!(tz("2441-08-20 13:18 Europe/Berlin"), "2441-08-20 11:18:00+00");
     assert_eq!(cast(SqlType::Timetz, "10:00:00"), "10:00:00+00");
     assert_eq!(cast(SqlType::Timetz, "10:00:00-08:30"), "10:00:00-08:30");
 }
