@@ -185,12 +185,20 @@ impl Numeric {
         }
         // Significant digits: those shown, plus one for each halving of the error's room.
         let kept = scale as i64 + weight as i64 + i64::from(GUARD_DIGITS) + 12;
-        let power = power_significant(self, n.unsigned_abs(), kept.max(32) as usize);
-        let result = if n < 0 {
-            Numeric::ONE.div_to_scale(&power, scale)?
+        let (mantissa, ten) = power_significant(self, n.unsigned_abs(), kept.max(32) as usize);
+        // The value is mantissa × 10^ten, or one over it; either is shown at `scale`.
+        let shift = i64::from(scale) + if n < 0 { -ten } else { ten };
+        let (mut top, mut bottom) =
+            if n < 0 { (BigInt::one(), mantissa) } else { (mantissa, BigInt::one()) };
+        if shift >= 0 {
+            top *= pow10(shift as u32);
         } else {
-            power.round(scale as i32)
-        };
+            bottom *= pow10(shift.unsigned_abs() as u32);
+        }
+        if bottom.is_negative() {
+            (top, bottom) = (-top, -bottom);
+        }
+        let result = Numeric::from_bigint(div_round(&top, &bottom), scale);
         checked(result)
     }
 
@@ -250,9 +258,9 @@ impl Numeric {
 
 /// |n|^exponent by squaring, with the sign of an odd power, cut to about `kept` significant digits on the way. The scale
 /// may exceed what a Numeric holds in between, so it works on (mantissa, exponent of ten) pairs.
-fn power_significant(n: &Numeric, exponent: u32, kept: usize) -> Numeric {
+fn power_significant(n: &Numeric, exponent: u32, kept: usize) -> (BigInt, i64) {
     let Some((mantissa, scale)) = n.to_parts() else {
-        return n.clone();
+        return (BigInt::zero(), 0);
     };
     let cut = |(mantissa, ten): (BigInt, i64)| {
         // 3 bits are less than a digit, so this never cuts too much.
@@ -276,12 +284,7 @@ fn power_significant(n: &Numeric, exponent: u32, kept: usize) -> Numeric {
             square = cut((&square.0 * &square.0, square.1 * 2));
         }
     }
-    let (mantissa, ten) = result;
-    if ten >= 0 {
-        Numeric::from_bigint(mantissa * pow10(ten as u32), 0)
-    } else {
-        Numeric::from_bigint(mantissa, u32::try_from(-ten).unwrap_or(u32::MAX).min(200_000))
-    }
+    result
 }
 
 fn to_fixed(n: &Numeric, digits: u32) -> BigInt {

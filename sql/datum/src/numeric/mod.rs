@@ -24,7 +24,7 @@ mod tests;
 pub use arithmetic::NumericSum;
 pub use power_of_ten::pow10;
 
-/// Most digits after the point (`NUMERIC_MAX_DISPLAY_SCALE` for results of division and roots is [`SELECTED_SCALE_MAX`]).
+/// Most digits after the point; computed quotients and roots stop at [`PRECISION_MAX`].
 pub const SCALE_MAX: u32 = 16_383;
 /// Most digits before the point.
 pub const WEIGHT_DIGITS_MAX: u64 = 131_072;

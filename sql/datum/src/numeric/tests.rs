@@ -80,6 +80,7 @@ fn roots_logarithms_and_powers() {
     assert_eq!(n("-1").sqrt().unwrap_err().message, "cannot take square root of a negative number");
     assert_eq!(n("0").ln().unwrap_err().message, "cannot take logarithm of zero");
     assert_eq!(n("10").pow(&n("1000000")).unwrap_err().message, "value overflows numeric format");
+    assert!(n("0.0001").pow(&n("-30000")).unwrap() > n("1e119999"));
     assert_eq!(Numeric::factorial(5).unwrap().to_string(), "120");
 }
 
