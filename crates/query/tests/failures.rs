@@ -1,0 +1,109 @@
+//! Crashes and lost nodes, as clients of transactions see them.
+
+mod support;
+
+use core_domain::{KvError, KvStore, LockMode};
+use std::time::{Duration, Instant};
+use support::*;
+
+/// Everything acknowledged is there after a crash that lost unsynced bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_commits_survive_crashes() {
+    let mut cluster = Cluster::start(&[1]).await;
+    let mut expected = 0;
+    for seed in 0..5 {
+        let kv = cluster.kv(1);
+        for _ in 0..20 {
+            let txn = begin(&kv).await;
+            add(&txn, "counter", 1).await.unwrap();
+            txn.commit().await.unwrap();
+            expected += 1;
+        }
+        let open = begin(&kv).await;
+        add(&open, "counter", 1000).await.unwrap();
+        let before = kv.now().await.unwrap();
+        drop(kv);
+        cluster.kill(1, seed).await;
+        cluster.restart(1).await;
+        let kv = cluster.kv(1);
+        assert!(kv.now().await.unwrap() > before, "the oracle never goes back");
+        assert_eq!(get(&kv, "counter").await, Some(expected.to_string()));
+    }
+}
+
+/// A client of a node that leads nothing, then the death of each node in turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn any_node_serves_and_writes_go_on_after_one_is_lost() {
+    let mut cluster = Cluster::start(&[1, 2, 3]).await;
+    for (id, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        put(&cluster.kv(id), &[(name, "1")]).await.unwrap();
+    }
+    for id in [1, 2, 3] {
+        for name in ["a", "b", "c"] {
+            assert_eq!(get(&cluster.kv(id), name).await, Some("1".into()));
+        }
+    }
+    cluster.kv(2).split_at(&key("b")).await.unwrap();
+    put(&cluster.kv(3), &[("a", "2"), ("b", "2"), ("c", "2")]).await.unwrap();
+    for dead in [1, 2, 3] {
+        cluster.kill(dead, dead).await;
+        let other = if dead == 1 { 2 } else { 1 };
+        let started = Instant::now();
+        let name = format!("after{dead}");
+        loop {
+            match put(&cluster.kv(other), &[("a", &name), ("c", &name)]).await {
+                Ok(()) => break,
+                Err(KvError::Unavailable { .. } | KvError::OutcomeUnknown { .. })
+                    if started.elapsed() < Duration::from_secs(8) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let resumed = started.elapsed();
+        assert!(resumed < Duration::from_secs(5), "writes resumed after {resumed:?}");
+        assert_eq!(get(&cluster.kv(other), "a").await, Some(name.clone()));
+        assert_eq!(get(&cluster.kv(other), "b").await, Some("2".into()));
+        cluster.restart(dead).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(get(&cluster.kv(dead), "c").await, Some(name));
+    }
+}
+
+/// Without a majority the answer is quick, and names what is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minority_refuses_quickly() {
+    let mut cluster = Cluster::start(&[1, 2, 3]).await;
+    put(&cluster.kv(1), &[("a", "1")]).await.unwrap();
+    cluster.kill(2, 0).await;
+    cluster.kill(3, 0).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let started = Instant::now();
+    let refused = put(&cluster.kv(1), &[("a", "2")]).await.unwrap_err();
+    let KvError::Unavailable { reason, .. } = &refused else { panic!("{refused}") };
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+    assert!(reason.contains("n2") && reason.contains("n3"), "{reason}");
+}
+
+/// The locks of a node that died are free after a few seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn locks_of_a_dead_node_expire() {
+    let cluster = Cluster::start(&[1, 2, 3]).await;
+    put(&cluster.kv(1), &[("a", "1")]).await.unwrap();
+    let leader = *cluster
+        .nodes
+        .iter()
+        .find(|(_, node)| {
+            node.store
+                .group(DATA_RANGE)
+                .is_some_and(|replica| replica.leadership() != replication::Leadership::Follower)
+        })
+        .expect("somebody leads")
+        .0;
+    let follower = *cluster.ids.iter().find(|id| **id != leader).unwrap();
+    let doomed = begin(&cluster.kv(follower)).await;
+    doomed.lock(&[key("a")], LockMode::Exclusive, WAIT).await.unwrap();
+    let stalled = begin(&cluster.kv(leader)).await;
+    let waiting = tokio::spawn(async move { add(&stalled, "a", 1).await });
+    cluster.net_cut(follower);
+    let granted = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    assert_eq!(granted.expect("not for ever").unwrap().unwrap(), 2);
+}

@@ -1,0 +1,231 @@
+//! Nodes with ranges and transactions in one process, on a network in memory.
+#![allow(dead_code)] // Each test file uses its part.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cluster::{Handler, Transport, TransportError};
+use core_domain::{
+    Key, KvResult, KvStore, KvTransaction, LockMode, LockedValue, NodeId, RangeId, Span,
+    SystemClock, TxnOptions, Value, WaitPolicy,
+};
+use parking_lot::{Mutex, RwLock};
+use query::{SendTuning, TxnCoordinator};
+use replication::evaluate::Evaluator;
+use replication::{NoTrace, SYSTEM_RANGE, Store, Tuning};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{CrashEngine, Engine};
+
+pub const DATA_RANGE: RangeId = RangeId(2);
+pub const WAIT: WaitPolicy = WaitPolicy::Wait(None);
+
+type Services = HashMap<&'static str, Arc<dyn Handler>>;
+
+#[derive(Default)]
+pub struct Net {
+    nodes: RwLock<HashMap<String, Services>>,
+    cut_off: Mutex<HashSet<String>>,
+}
+
+pub struct Wire {
+    net: Arc<Net>,
+    address: String,
+}
+
+#[async_trait]
+impl Transport for Wire {
+    fn local_address(&self) -> &str {
+        &self.address
+    }
+
+    async fn call(
+        &self,
+        address: &str,
+        service: &'static str,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, TransportError> {
+        let address = address.to_owned();
+        let cut = || {
+            let cut = self.net.cut_off.lock();
+            cut.contains(&self.address) || cut.contains(&address)
+        };
+        let handler = self.net.nodes.read().get(&address).and_then(|s| s.get(service).cloned());
+        let Some(handler) = handler.filter(|_| !cut()) else {
+            return Err(TransportError::Unreachable { address, reason: "cut off".into() });
+        };
+        let answered = tokio::time::timeout(timeout, handler.handle(payload)).await;
+        if cut() {
+            return Err(TransportError::TimedOut { address, after: timeout });
+        }
+        match answered {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(reason)) => Err(TransportError::Refused { address, reason }),
+            Err(_) => Err(TransportError::TimedOut { address, after: timeout }),
+        }
+    }
+
+    fn register(&self, service: &'static str, handler: Arc<dyn Handler>) {
+        let mut nodes = self.net.nodes.write();
+        nodes.entry(self.address.clone()).or_default().insert(service, handler);
+    }
+}
+
+fn address(node: u64) -> String {
+    format!("node{node}:1")
+}
+
+pub struct Node {
+    pub store: Arc<Store>,
+    pub evaluator: Arc<Evaluator>,
+    pub kv: Arc<TxnCoordinator>,
+}
+
+impl Node {
+    async fn start(net: &Arc<Net>, id: u64, engine: Arc<dyn Engine>, ids: &[u64]) -> Self {
+        let wire: Arc<dyn Transport> = Arc::new(Wire { net: net.clone(), address: address(id) });
+        let evaluator = Evaluator::new(engine.clone(), Arc::new(SystemClock::default()));
+        let tuning = Tuning {
+            heartbeat_interval: Duration::from_millis(50),
+            election_timeout_min: Duration::from_millis(300),
+            election_timeout_max: Duration::from_millis(600),
+            ..Tuning::default()
+        };
+        let store = Store::open(
+            engine,
+            NodeId(id),
+            wire.clone(),
+            evaluator.clone(),
+            Arc::new(NoTrace),
+            tuning,
+        )
+        .await
+        .expect("a store opens");
+        let members: Vec<(NodeId, String)> =
+            ids.iter().map(|id| (NodeId(*id), address(*id))).collect();
+        let (net, all) = (net.clone(), members.clone());
+        let peers = move || {
+            let cut = net.cut_off.lock();
+            all.iter().filter(|(_, address)| !cut.contains(address)).cloned().collect()
+        };
+        let kv = TxnCoordinator::start(
+            store.clone(),
+            evaluator.clone(),
+            wire,
+            Arc::new(peers),
+            SendTuning::default(),
+        );
+        Self { store, evaluator, kv }
+    }
+}
+
+/// Nodes that can be killed and started again on what their disks kept.
+pub struct Cluster {
+    pub net: Arc<Net>,
+    pub ids: Vec<u64>,
+    pub engines: BTreeMap<u64, Arc<CrashEngine>>,
+    pub nodes: BTreeMap<u64, Node>,
+}
+
+impl Cluster {
+    /// A system range and one for all tables, on every node.
+    pub async fn start(ids: &[u64]) -> Self {
+        let mut cluster = Self {
+            net: Arc::default(),
+            ids: ids.to_vec(),
+            engines: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+        };
+        for id in ids {
+            cluster.engines.insert(*id, Arc::new(CrashEngine::new()));
+            cluster.restart(*id).await;
+        }
+        for node in cluster.nodes.values() {
+            bootstrap(&node.store, ids).await;
+        }
+        cluster
+    }
+
+    pub async fn restart(&mut self, id: u64) {
+        self.net.cut_off.lock().remove(&address(id));
+        let node = Node::start(&self.net, id, self.engines[&id].clone(), &self.ids).await;
+        self.nodes.insert(id, node);
+    }
+
+    /// The node vanishes, and what it had not synced with it.
+    pub async fn kill(&mut self, id: u64, seed: u64) {
+        self.net.cut_off.lock().insert(address(id));
+        self.engines.insert(id, Arc::new(self.engines[&id].crash(seed)));
+        if let Some(node) = self.nodes.remove(&id) {
+            node.store.shutdown().await;
+        }
+    }
+
+    /// The node lives on, alone.
+    pub fn net_cut(&self, id: u64) {
+        self.net.cut_off.lock().insert(address(id));
+    }
+
+    pub fn kv(&self, id: u64) -> Arc<TxnCoordinator> {
+        self.nodes[&id].kv.clone()
+    }
+}
+
+pub async fn bootstrap(store: &Arc<Store>, ids: &[u64]) {
+    let tables = Key::from(vec![core_domain::key::TABLE_PREFIX]);
+    let founders: Vec<(NodeId, String)> =
+        ids.iter().map(|id| (NodeId(*id), address(*id))).collect();
+    let ranges = [
+        (SYSTEM_RANGE, Span::new(Key::MIN, tables.clone())),
+        (DATA_RANGE, Span::new(tables, Key::MIN)),
+    ];
+    store.bootstrap(&founders, &ranges).await.expect("ranges are founded");
+}
+
+pub fn key(text: &str) -> Key {
+    let mut bytes = vec![core_domain::key::TABLE_PREFIX];
+    bytes.extend_from_slice(text.as_bytes());
+    Key::from(bytes)
+}
+
+pub fn value(text: &str) -> Value {
+    Value::copy_from_slice(text.as_bytes())
+}
+
+pub fn number(value: &Option<Value>) -> i64 {
+    value.as_ref().map_or(0, |value| std::str::from_utf8(value).unwrap().parse().unwrap())
+}
+
+pub async fn begin(kv: &TxnCoordinator) -> Arc<dyn KvTransaction> {
+    let txn = kv.begin(TxnOptions::default()).await.unwrap();
+    txn.begin_statement().await.unwrap();
+    txn
+}
+
+pub async fn put(kv: &TxnCoordinator, rows: &[(&str, &str)]) -> KvResult<()> {
+    let txn = kv.begin(TxnOptions::default()).await?;
+    txn.begin_statement().await?;
+    for (k, v) in rows {
+        txn.lock(&[key(k)], LockMode::Exclusive, WAIT).await?;
+        txn.put(key(k), value(v))?;
+    }
+    txn.commit().await.map(|_| ())
+}
+
+pub async fn get(kv: &TxnCoordinator, k: &str) -> Option<String> {
+    let txn = begin(kv).await;
+    let found = txn.get(&key(k), core_domain::ReadAt::Snapshot).await.unwrap();
+    found.map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+/// Adds to a number under a lock.
+pub async fn add(txn: &Arc<dyn KvTransaction>, k: &str, amount: i64) -> KvResult<i64> {
+    let mut locked = txn.lock(&[key(k)], LockMode::NoKeyExclusive, WAIT).await?;
+    let Some(LockedValue::Locked { value: before, .. }) = locked.pop() else {
+        panic!("a waiting lock is granted");
+    };
+    let after = number(&before) + amount;
+    txn.put(key(k), value(&after.to_string()))?;
+    Ok(after)
+}
