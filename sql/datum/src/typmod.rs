@@ -123,8 +123,17 @@ fn apply_numeric(n: Numeric, ty: &ColumnType) -> Result<Numeric> {
     )))
 }
 
+/// PostgreSQL counts from 2000, which decides what "away from zero" is.
+const MICROS_TO_2000: i64 = 10_957 * MICROS_PER_DAY;
+
 fn round_timestamp(ts: i64, ty: &ColumnType) -> i64 {
-    if ts == i64::MAX || ts == i64::MIN { ts } else { round_micros(ts, ty) }
+    if ts == i64::MAX || ts == i64::MIN {
+        return ts;
+    }
+    match ts.checked_sub(MICROS_TO_2000) {
+        Some(since_2000) => round_micros(since_2000, ty) + MICROS_TO_2000,
+        None => ts,
+    }
 }
 
 /// To the precision's digits, halves away from zero.

@@ -104,10 +104,12 @@ impl TimeZone {
             }
             TimeZone::Named(tz) => {
                 let offset = tz.offset_from_utc_datetime(&chrono_utc(utc_micros));
-                ZoneInstant {
-                    offset: offset.fix().local_minus_utc(),
-                    abbreviation: offset.abbreviation().unwrap_or("").to_owned(),
-                }
+                let seconds = offset.fix().local_minus_utc();
+                // Where nobody coined a name the database has the offset: `+0630`.
+                let abbreviation = offset
+                    .abbreviation()
+                    .map_or_else(|| offset_text(seconds).replace(':', ""), |name| name.to_owned());
+                ZoneInstant { offset: seconds, abbreviation }
             }
         }
     }
