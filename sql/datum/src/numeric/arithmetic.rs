@@ -79,7 +79,7 @@ fn quotient_scale(a: &Numeric, b: &Numeric) -> u32 {
 pub(crate) fn checked(n: Numeric) -> Result<Numeric> {
     if let Repr::Large(large) = &n.0 {
         // 3.3219 bits to the digit: far below the limit nothing is counted.
-        let digits = large.mantissa.bits() as f64 / 3.321_928;
+        let digits = large.mantissa.bits() as f64 / std::f64::consts::LOG2_10;
         if digits - f64::from(large.scale) > WEIGHT_DIGITS_MAX as f64 {
             return Err(overflow());
         }

@@ -264,7 +264,7 @@ fn power_significant(n: &Numeric, exponent: u32, kept: usize) -> (BigInt, i64) {
     };
     let cut = |(mantissa, ten): (BigInt, i64)| {
         // 3 bits are less than a digit, so this never cuts too much.
-        let digits = (mantissa.bits() as f64 / 3.322) as usize;
+        let digits = (mantissa.bits() as f64 / std::f64::consts::LOG2_10) as usize;
         if digits > kept + 2 {
             let drop = (digits - kept) as u32;
             (div_round(&mantissa, &pow10(drop)), ten + i64::from(drop))
