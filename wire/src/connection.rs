@@ -21,7 +21,9 @@ use crate::frontend::{self, Formats, Message};
 use crate::limits::Limits;
 use crate::serve::goodbye;
 use futures::FutureExt as _;
-use sql::{ColumnDesc, Outcome, Prepared, RowStream, Session, Severity, SqlError, TransactionStatus};
+use sql::{
+    ColumnDesc, Outcome, Prepared, RowStream, Session, Severity, SqlError, TransactionStatus,
+};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -214,7 +216,8 @@ impl Connection {
         match self.session.execute(prepared, Vec::new()).await? {
             Outcome::Rows { columns, mut rows } => {
                 self.channel.out.row_description(&columns, Formats::TEXT);
-                while self.send_rows(&columns, &mut rows, Formats::TEXT, ROWS_PER_BATCH).await? > 0 {
+                while self.send_rows(&columns, &mut rows, Formats::TEXT, ROWS_PER_BATCH).await? > 0
+                {
                 }
                 Ok(Ended::Complete(rows.tag()))
             }

@@ -38,7 +38,10 @@ struct Portal {
 
 enum Run {
     Ready(Vec<Datum>),
-    Rows { columns: Arc<[ColumnDesc]>, rows: RowStream },
+    Rows {
+        columns: Arc<[ColumnDesc]>,
+        rows: RowStream,
+    },
     /// Ran to its end; of a query nothing is left, anything else cannot be repeated.
     Done,
 }

@@ -28,9 +28,7 @@ impl From<io::Error> for Failure {
 impl From<Malformed> for Failure {
     fn from(malformed: Malformed) -> Failure {
         let error = match malformed {
-            Malformed::Truncated => {
-                SqlError::new("08P01", "insufficient data left in message")
-            }
+            Malformed::Truncated => SqlError::new("08P01", "insufficient data left in message"),
             Malformed::TrailingBytes => SqlError::new("08P01", "invalid message format"),
             Malformed::UnterminatedString => SqlError::new("08P01", "invalid string in message"),
             Malformed::BadField(field) => {

@@ -31,12 +31,25 @@ pub enum Target {
 #[derive(Debug)]
 pub enum Message<'a> {
     Query(&'a str),
-    Parse { name: &'a str, sql: &'a str, types: Oids<'a> },
+    Parse {
+        name: &'a str,
+        sql: &'a str,
+        types: Oids<'a>,
+    },
     Bind(Bind<'a>),
-    Describe { target: Target, name: &'a str },
+    Describe {
+        target: Target,
+        name: &'a str,
+    },
     /// `rows_max` of zero or less means all.
-    Execute { portal: &'a str, rows_max: i32 },
-    Close { target: Target, name: &'a str },
+    Execute {
+        portal: &'a str,
+        rows_max: i32,
+    },
+    Close {
+        target: Target,
+        name: &'a str,
+    },
     Flush,
     Sync,
     CopyData,

@@ -139,18 +139,19 @@ fn text_parameter(ty: &SqlType, text: &str, context: &TypeContext) -> Result<Dat
             // Zero bytes cannot be stored: the client could never be told where the value ends.
             if text.contains('\0') { Err(not_utf8(&[0])) } else { Ok(Datum::text(text)) }
         }
-        ty => {
-            datum::text::parse(&ColumnType { ty: ty.clone(), typmod: -1 }, text, context)
-                .map_err(sql_error)
-        }
+        ty => datum::text::parse(&ColumnType { ty: ty.clone(), typmod: -1 }, text, context)
+            .map_err(sql_error),
     }
 }
 
 /// PostgreSQL names the parameter whose bytes did not add up.
 fn incorrect_binary(error: SqlError, index: usize) -> SqlError {
     if error.sqlstate == "22P03" {
-        SqlError::new("22P03", format!("incorrect binary data format in bind parameter {}", index + 1))
-            .with_detail(error.message.clone())
+        SqlError::new(
+            "22P03",
+            format!("incorrect binary data format in bind parameter {}", index + 1),
+        )
+        .with_detail(error.message.clone())
     } else {
         error
     }

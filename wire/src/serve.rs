@@ -69,7 +69,10 @@ pub async fn serve(
         }
     });
     if drained.await.is_err() {
-        tracing::warn!(sessions = clients.len(), "statements still running after the drain; cut off");
+        tracing::warn!(
+            sessions = clients.len(),
+            "statements still running after the drain; cut off"
+        );
         clients.shutdown().await;
     }
     Ok(())

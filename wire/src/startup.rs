@@ -127,10 +127,9 @@ impl Door {
             }
         };
         match TlsAcceptor::from(config).accept(stream).await {
-            Ok(stream) => Some(Channel::new(
-                Stream::Tls(Box::new(stream)),
-                self.config.message_bytes_max,
-            )),
+            Ok(stream) => {
+                Some(Channel::new(Stream::Tls(Box::new(stream)), self.config.message_bytes_max))
+            }
             Err(error) => {
                 tracing::debug!(%peer, %error, "TLS handshake failed");
                 None

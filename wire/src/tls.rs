@@ -31,18 +31,20 @@ pub fn server_config(source: &TlsSource) -> Result<Option<Arc<rustls::ServerConf
 }
 
 fn load(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, ConfigError> {
-    let unreadable =
-        |path: &Path, error: &dyn std::fmt::Display| tls_error(format!("{}: {error}", path.display()));
+    let unreadable = |path: &Path, error: &dyn std::fmt::Display| {
+        tls_error(format!("{}: {error}", path.display()))
+    };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unreadable(certificate, &error))?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(tls_error)?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(tls_error)?;
+    let mut config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(tls_error)?
+            .with_no_client_auth()
+            .with_single_cert(chain, secret)
+            .map_err(tls_error)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
 }

@@ -121,13 +121,13 @@ async fn bind_refuses_what_does_not_fit_the_statement() {
     let mut raw = server.raw().await;
     raw.ask(&[parse("s", "select $1::text"), sync()].concat()).await;
     for (body, sqlstate) in [
-        (&b"\0s\0\0\0\0\0\0\0"[..], "08P01"),                       // no parameter
-        (b"\0s\0\0\x02\0\0\0\0\0\x01\0\0\0\x01x\0\0", "08P01"),     // two formats for one
-        (b"\0s\0\0\0\0\x01\0\0\0\x01x\0\x02\0\0\0\0", "08P01"),     // two result formats
-        (b"\0s\0\0\0\0\x01\0\0\0\x01\xff\0\0", "22021"),            // not UTF-8
-        (b"\0s\0\0\0\0\x01\0\0\0\x01\0\0\0", "22021"),              // a zero byte
-        (b"\0s\0\0\0\0\x01\x7f\xff\xff\xffx\0\0", "08P01"),         // a length beyond the message
-        (b"\0s\0\0\x01\0\x05\0\x01\0\0\0\x01x\0\0", "08P01"),       // format code 5
+        (&b"\0s\0\0\0\0\0\0\0"[..], "08P01"), // no parameter
+        (b"\0s\0\0\x02\0\0\0\0\0\x01\0\0\0\x01x\0\0", "08P01"), // two formats for one
+        (b"\0s\0\0\0\0\x01\0\0\0\x01x\0\x02\0\0\0\0", "08P01"), // two result formats
+        (b"\0s\0\0\0\0\x01\0\0\0\x01\xff\0\0", "22021"), // not UTF-8
+        (b"\0s\0\0\0\0\x01\0\0\0\x01\0\0\0", "22021"), // a zero byte
+        (b"\0s\0\0\0\0\x01\x7f\xff\xff\xffx\0\0", "08P01"), // a length beyond the message
+        (b"\0s\0\0\x01\0\x05\0\x01\0\0\0\x01x\0\0", "08P01"), // format code 5
     ] {
         let answers = raw.ask(&[message(b'B', &[body]), execute("", 0), sync()].concat()).await;
         assert_eq!(tags(&answers), "EZ", "{body:?}");
@@ -156,7 +156,8 @@ async fn copy_from_stdin_ends_well_or_with_one_error() {
     let (done, fail) = (message(b'c', &[]), message(b'f', &[b"changed my mind\0"]));
 
     let copy = query("copy c from stdin");
-    let answers = raw.ask(&[copy.clone(), data("1\n2\n"), data("3\n"), done.clone()].concat()).await;
+    let answers =
+        raw.ask(&[copy.clone(), data("1\n2\n"), data("3\n"), done.clone()].concat()).await;
     assert_eq!(tags(&answers), "GCZ");
     assert_eq!(answers[1].body, b"COPY 3\0");
 
@@ -166,14 +167,15 @@ async fn copy_from_stdin_ends_well_or_with_one_error() {
     assert!(answers[1].field(b'M').contains("changed my mind"));
 
     // The rest of the data arrives after the error, and is nobody's.
-    let answers =
-        raw.ask(&[copy, data("bad\n"), data("5\n"), done.clone(), query("select 1")].concat()).await;
+    let answers = raw
+        .ask(&[copy, data("bad\n"), data("5\n"), done.clone(), query("select 1")].concat())
+        .await;
     assert_eq!(tags(&answers), "GEZ");
     assert_eq!(tags(&raw.until(b'Z').await), "TDCZ");
 
     // Drivers of the extended protocol send Sync before the data.
-    let begun =
-        [parse("", "copy c from stdin"), bind("", ""), execute("", 0), sync(), data("6\n")].concat();
+    let begun = [parse("", "copy c from stdin"), bind("", ""), execute("", 0), sync(), data("6\n")]
+        .concat();
     let answers = raw.ask(&[begun, done, sync()].concat()).await;
     assert_eq!(tags(&answers), "12GCZ");
 }
