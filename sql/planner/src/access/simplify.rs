@@ -1,0 +1,237 @@
+//! `WHERE EXISTS (...)`, `WHERE x IN (...)` and their negations as joins.
+//!
+//! A Filter over an Apply whose added column only the filter tests becomes a semi or anti join when
+//! the right side reads its outer row in plain WHERE conditions only:
+//!
+//! ```text
+//! Filter #n  (Apply Exists L (Filter outer(0, i) = #j (R)))   ->   Join Semi L R on L.i = R.j
+//! Filter not #n (Apply Exists ...)                            ->   Join Anti ...
+//! Filter #n  (Apply Any { test } L R)                         ->   Join Semi ... with the test
+//! ```
+//!
+//! NOT IN stays an Apply: a NULL on either side must be seen.
+
+use crate::plan::{ApplyKind, JoinKind, Rel, RelNode};
+use datum::SqlType;
+use expr::{Comparison, Expr};
+
+/// Rewrites the whole tree.
+pub fn simplify(mut rel: Rel) -> Rel {
+    simplify_node(&mut rel);
+    rel
+}
+
+fn simplify_node(rel: &mut Rel) {
+    stacker::maybe_grow(128 << 10, 2 << 20, || {
+        for (input, _) in rel.inputs_mut() {
+            simplify_node(input);
+        }
+        if matches!(rel.node, RelNode::Filter { .. }) {
+            simplify_filter(rel);
+        }
+    });
+}
+
+fn simplify_filter(rel: &mut Rel) {
+    let RelNode::Filter { input, predicate } = &mut rel.node else { return };
+    let mut conjuncts = std::mem::replace(predicate, Expr::bool(true)).into_conjuncts();
+    // Applies lie on top of each other; the topmost one may go if its column has only this use.
+    loop {
+        let RelNode::Apply { kind, left, right } = &mut input.node else { break };
+        let column = left.fields.len();
+        let uses: Vec<usize> = conjuncts
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.columns().contains(&column))
+            .map(|(i, _)| i)
+            .collect();
+        let [at] = uses.as_slice() else { break };
+        let Some(joined) = semi_join(kind, left, right, &conjuncts[*at], column) else { break };
+        conjuncts.remove(*at);
+        let fields = joined.fields.clone();
+        // Rows keep their width: what lies above counts on the Apply's column. It is NULL-free and
+        // constant now, since only rows that pass remain.
+        let mut exprs: Vec<Expr> =
+            fields.iter().enumerate().map(|(i, f)| Expr::column(i, f.ty.clone())).collect();
+        exprs.push(Expr::bool(true));
+        let all = input.fields.clone();
+        **input = Rel::new(RelNode::Project { input: Box::new(joined), exprs }, all);
+        // Further Applies are below the projection now: push the rest of the filter under it.
+        let RelNode::Project { input: below, .. } = &mut input.node else { break };
+        if conjuncts.is_empty() {
+            break;
+        }
+        if conjuncts.iter().any(|c| c.columns().contains(&column)) {
+            break;
+        }
+        let RelNode::Join { left: inner, .. } = &mut below.node else { break };
+        let fields = inner.fields.clone();
+        let rest = Expr::conjunction(std::mem::take(&mut conjuncts));
+        let old = std::mem::replace(&mut **inner, crate::bind::one_row());
+        **inner = Rel::new(RelNode::Filter { input: Box::new(old), predicate: rest }, fields);
+        simplify_filter(inner);
+        break;
+    }
+    if conjuncts.is_empty() {
+        let inner = std::mem::replace(&mut **input, crate::bind::one_row());
+        *rel = inner;
+        return;
+    }
+    *predicate = Expr::conjunction(conjuncts);
+}
+
+fn semi_join(kind: &ApplyKind, left: &Rel, right: &Rel, use_: &Expr, column: usize) -> Option<Rel> {
+    let is_value = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == column);
+    let negated = match use_ {
+        e if is_value(e) => false,
+        Expr::Not(inner) if is_value(inner) => true,
+        _ => return None,
+    };
+    let join_kind = if negated { JoinKind::Anti } else { JoinKind::Semi };
+    let width = left.fields.len();
+    let (mut source, mut conditions) = match kind {
+        ApplyKind::Exists => {
+            let (source, conditions) = decorrelate(right.clone(), false)?;
+            (source, conditions)
+        }
+        // Only rows for which IN is true matter here; its NULLs count as false.
+        ApplyKind::Any { test } if !negated => {
+            let (source, mut conditions) = decorrelate(right.clone(), true)?;
+            conditions.push(test.clone());
+            (source, conditions)
+        }
+        ApplyKind::Any { .. }
+        | ApplyKind::All { .. }
+        | ApplyKind::Scalar
+        | ApplyKind::ScalarRow
+        | ApplyKind::Array
+        | ApplyKind::Lateral
+        | ApplyKind::LateralLeft { .. } => return None,
+    };
+    // Outer rows of the nearest Apply become the join's left side; farther ones come nearer.
+    if source.reads_outer(0) {
+        return None;
+    }
+    source.shift_outer(-1);
+    for condition in &mut conditions {
+        let is_test = matches!(kind, ApplyKind::Any { .. });
+        let _ = is_test;
+        to_join_row(condition, width);
+    }
+    let mut on = Vec::new();
+    let mut rest = Vec::new();
+    for condition in conditions {
+        match equal_pair(&condition, width) {
+            Some(pair) => on.push(pair),
+            None => rest.push(condition),
+        }
+    }
+    if rest.iter().chain(on.iter().flat_map(|(l, r)| [l, r])).any(|e| e.is_volatile()) {
+        return None;
+    }
+    let filter = (!rest.is_empty()).then(|| Expr::conjunction(rest));
+    let fields = left.fields.clone();
+    let (left, right) = (Box::new(left.clone()), Box::new(source));
+    Some(Rel::new(RelNode::Join { kind: join_kind, left, right, on, filter }, fields))
+}
+
+/// Takes correlated conditions out of the right side: they come back as expressions in which the
+/// outer row is `OuterColumn { depth: 0 }` and the right row starts at [`RIGHT`].
+fn decorrelate(right: Rel, keep_outputs: bool) -> Option<(Rel, Vec<Expr>)> {
+    let mut right = right;
+    if !right.reads_outer(0) {
+        return Some((right, Vec::new()));
+    }
+    // SELECT list over WHERE over the rest.
+    let (exprs, input, fields) = match right.node {
+        RelNode::Project { exprs, input } => (Some(exprs), input, right.fields),
+        node => (None, Box::new(Rel::new(node, right.fields.clone())), right.fields),
+    };
+    let input = *input;
+    let RelNode::Filter { input: mut source, predicate } = input.node else { return None };
+    if source.reads_outer(0) {
+        return None;
+    }
+    let (correlated, own): (Vec<Expr>, Vec<Expr>) = predicate
+        .into_conjuncts()
+        .into_iter()
+        .partition(|c| c.any(&mut |e| matches!(e, Expr::OuterColumn { depth: 0, .. })));
+    let below = match own.is_empty() {
+        true => *source,
+        false => {
+            let fields = source.fields.clone();
+            Rel::new(RelNode::Filter { input: source, predicate: Expr::conjunction(own) }, fields)
+        }
+    };
+    let mut conditions = correlated;
+    let rel = match exprs {
+        Some(exprs) if keep_outputs => {
+            if exprs.iter().any(|e| e.any(&mut |e| matches!(e, Expr::OuterColumn { depth: 0, .. })))
+            {
+                return None;
+            }
+            // The outputs first, then everything the conditions read.
+            let shift = exprs.len();
+            let mut all = exprs;
+            let mut names = fields;
+            for (i, field) in below.fields.iter().enumerate() {
+                all.push(Expr::column(i, field.ty.clone()));
+                names.push(field.clone());
+            }
+            for condition in &mut conditions {
+                condition.map_columns(&|i| i + shift);
+            }
+            Rel::new(RelNode::Project { input: Box::new(below), exprs: all }, names)
+        }
+        _ => below,
+    };
+    for condition in &mut conditions {
+        condition.map_columns(&|i| i + RIGHT);
+    }
+    Some((rel, conditions))
+}
+
+/// Marks columns of the right side while both sides are in one expression.
+const RIGHT: usize = 1 << 31;
+
+/// Columns of the Apply's test are [left][right] already; marked ones move behind the left width, and
+/// the nearest outer row is the left side.
+fn to_join_row(condition: &mut Expr, width: usize) {
+    condition.transform(&mut |part| match part {
+        Expr::Column { index, .. } if *index >= RIGHT => *index = *index - RIGHT + width,
+        Expr::OuterColumn { depth: 0, index, ty } => {
+            *part = Expr::Column { index: *index, ty: ty.clone() };
+        }
+        Expr::OuterColumn { depth, .. } => *depth -= 1,
+        _ => {}
+    });
+}
+
+fn equal_pair(term: &Expr, width: usize) -> Option<(Expr, Expr)> {
+    let (Comparison::Eq, a, b) = term.as_comparison()? else { return None };
+    let side = |e: &Expr| {
+        let columns = e.columns();
+        let (first, last) = (columns.first()?, columns.last()?);
+        if e.any(&mut |e| matches!(e, Expr::OuterColumn { .. })) {
+            return None;
+        }
+        if *last < width {
+            Some(true)
+        } else if *first >= width {
+            Some(false)
+        } else {
+            None
+        }
+    };
+    let (left, right) = match (side(a)?, side(b)?) {
+        (true, false) => (a, b),
+        (false, true) => (b, a),
+        _ => return None,
+    };
+    if left.sql_type() != right.sql_type() || *left.sql_type() == SqlType::Record {
+        return None;
+    }
+    let mut right = right.clone();
+    right.map_columns(&|i| i - width);
+    Some((left.clone(), right))
+}
