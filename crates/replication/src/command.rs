@@ -9,7 +9,8 @@
 //!        1      kind: 1 Write, 2 Split, 3 UpdateDescriptor, 4 Noop
 //!        2..10  range       u64 LE
 //!       10..18  generation  u64 LE
-//!       18..    Write: u32 LE count, then per operation
+//!       18..26  term        u64 LE, 0: any
+//!       26..    Write: u32 LE count, then per operation
 //!                 u8 column family, u8 1 = put / 0 = delete, u32 LE key length, key,
 //!                 and for a put: u32 LE value length, value
 //!               Split, UpdateDescriptor: postcard
@@ -35,6 +36,10 @@ pub struct Command {
     pub range: RangeId,
     /// The generation that the command was evaluated under.
     pub generation: Generation,
+    /// The term whose leader evaluated it, 0 if nothing was evaluated. Leadership may be lost and
+    /// won again between evaluation and proposal, and another leader may have served in between:
+    /// an entry of another term is refused at apply.
+    pub term: u64,
     pub body: Body,
 }
 
@@ -65,11 +70,13 @@ pub enum Applied {
     Ok,
     /// Nothing was written: the range is at this generation. Evaluate again.
     StaleGeneration { current: Generation },
+    /// Nothing was written: the term that evaluated it had ended. Evaluate again.
+    StaleTerm,
 }
 
 impl Command {
-    pub fn write(range: RangeId, generation: Generation, ops: Vec<EngineOp>) -> Self {
-        Self { range, generation, body: Body::Write { ops } }
+    pub fn write(range: RangeId, generation: Generation, term: u64, ops: Vec<EngineOp>) -> Self {
+        Self { range, generation, term, body: Body::Write { ops } }
     }
 
     pub fn encode(&self) -> Bytes {
@@ -78,6 +85,7 @@ impl Command {
         out.put_u8(self.body.kind());
         out.put_u64_le(self.range.0);
         out.put_u64_le(self.generation.0);
+        out.put_u64_le(self.term);
         match &self.body {
             Body::Write { ops } => {
                 out.put_u32_le(ops.len() as u32);
@@ -96,12 +104,13 @@ impl Command {
         if version != COMMAND_VERSION {
             return Err(damaged(&format!("version {version}, at most {COMMAND_VERSION} is known")));
         }
-        if bytes.remaining() < 17 {
+        if bytes.remaining() < 25 {
             return Err(damaged("header cut short"));
         }
         let kind = bytes.get_u8();
         let range = RangeId(bytes.get_u64_le());
         let generation = Generation(bytes.get_u64_le());
+        let term = bytes.get_u64_le();
         let body = match kind {
             1 => {
                 let count = bytes.try_get_u32_le().map_err(|_| damaged("no count"))?;
@@ -122,12 +131,12 @@ impl Command {
             4 => Body::Noop,
             other => return Err(damaged(&format!("unknown kind {other}"))),
         };
-        Ok(Self { range, generation, body })
+        Ok(Self { range, generation, term, body })
     }
 
     fn encoded_bytes_estimate(&self) -> usize {
         match &self.body {
-            Body::Write { ops } => 22 + ops.iter().map(EngineOp::encoded_bytes).sum::<usize>(),
+            Body::Write { ops } => 30 + ops.iter().map(EngineOp::encoded_bytes).sum::<usize>(),
             Body::Split { .. } | Body::UpdateDescriptor(_) | Body::Noop => 128,
         }
     }
@@ -211,7 +220,7 @@ mod tests {
             EngineOp::delete(Cf::Lock, &b"lock"[..]),
             EngineOp::put(Cf::Txn, &b""[..], &b""[..]),
         ];
-        Command::write(RangeId(7), Generation(3), ops)
+        Command::write(RangeId(7), Generation(3), 5, ops)
     }
 
     #[test]
@@ -219,6 +228,7 @@ mod tests {
         let split = Command {
             range: RangeId(1),
             generation: Generation(2),
+            term: 0,
             body: Body::Split { at: Key::system("m"), right: RangeId(9) },
         };
         for command in [sample(), split] {
@@ -236,7 +246,7 @@ mod tests {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex,
-            "0101070000000000000003000000000000000300000000010100\
+            "01010700000000000000030000000000000005000000000000000300000000010100\
              00006b0500000076616c75650100040000006c6f636b0201000000\
              0000000000"
                 .replace(' ', "")
