@@ -319,7 +319,7 @@ fn parse_uuid(input: &str) -> Result<[u8; 16]> {
         let byte = uuid.get_mut(digits / 2).ok_or_else(error)?;
         *byte = *byte << 4 | value;
         digits += 1;
-        hyphen_allowed = digits % 4 == 0 && digits < 32;
+        hyphen_allowed = digits.is_multiple_of(4) && digits < 32;
     }
     if digits == 32 { Ok(uuid) } else { Err(error()) }
 }

@@ -230,14 +230,13 @@ pub fn interval_is_minute_to_second(typmod: i32) -> bool {
 /// `interval day to second(3)` from a typmod.
 pub fn interval_name(typmod: i32) -> String {
     let mut name = "interval".to_owned();
-    if let Some(fields) = interval_fields(typmod) {
-        if let (Some(first), Some(last)) = (fields.first(), fields.last()) {
-            name.push(' ');
-            name.push_str(first.name());
-            if first != last {
-                name.push_str(" to ");
-                name.push_str(last.name());
-            }
+    let fields = interval_fields(typmod).unwrap_or_default();
+    if let (Some(first), Some(last)) = (fields.first(), fields.last()) {
+        name.push(' ');
+        name.push_str(first.name());
+        if first != last {
+            name.push_str(" to ");
+            name.push_str(last.name());
         }
     }
     let precision = typmod & 0xffff;

@@ -91,10 +91,9 @@ impl Numeric {
     pub fn add(&self, other: &Numeric) -> Numeric {
         if let (Repr::Small { mantissa: a, scale: s }, Repr::Small { mantissa: b, scale: t }) =
             (&self.0, &other.0)
+            && s == t
         {
-            if s == t {
-                return Numeric::new(i128::from(*a) + i128::from(*b), u32::from(*s));
-            }
+            return Numeric::new(i128::from(*a) + i128::from(*b), u32::from(*s));
         }
         if let (Some((a, s)), Some((b, t))) = (self.to_i128_parts(), other.to_i128_parts()) {
             let scale = s.max(t);
@@ -185,10 +184,10 @@ impl Numeric {
         if let (Some((a, s)), Some((b, t))) = (self.to_i128_parts(), other.to_i128_parts()) {
             // a/10^s ÷ b/10^t × 10^scale = a × 10^(scale + t - s) ÷ b
             let shift = i64::from(scale) + i64::from(t) - i64::from(s);
-            if let Some(power) = u32::try_from(shift).ok().and_then(pow10_i128) {
-                if let Some(dividend) = a.checked_mul(power) {
-                    return Ok(Numeric::new(div_round_i128(dividend, b), scale));
-                }
+            if let Some(power) = u32::try_from(shift).ok().and_then(pow10_i128)
+                && let Some(dividend) = a.checked_mul(power).filter(|d| *d != i128::MIN)
+            {
+                return Ok(Numeric::new(div_round_i128(dividend, b), scale));
             }
         }
         let (Some((a, s)), Some((b, t))) = (self.to_parts(), other.to_parts()) else {
@@ -236,10 +235,9 @@ impl Numeric {
         }
         if let (Repr::Small { mantissa: a, scale: s }, Repr::Small { mantissa: b, scale: t }) =
             (&self.0, &other.0)
+            && s == t
         {
-            if s == t {
-                return Ok(Numeric::new(i128::from(*a) % i128::from(*b), u32::from(*s)));
-            }
+            return Ok(Numeric::new(i128::from(*a) % i128::from(*b), u32::from(*s)));
         }
         match aligned(self, other) {
             Some((a, b, scale)) => Ok(Numeric::from_bigint(a % b, scale)),

@@ -49,10 +49,10 @@ impl Numeric {
         let Some(scale) = self.scale() else {
             return self.clone();
         };
-        if let Repr::Small { mantissa, .. } = &self.0 {
-            if let Some(done) = rescale_i128(i128::from(*mantissa), scale, digits, mode) {
-                return Numeric::new(done, target);
-            }
+        if let Repr::Small { mantissa, .. } = &self.0
+            && let Some(done) = rescale_i128(i128::from(*mantissa), scale, digits, mode)
+        {
+            return Numeric::new(done, target);
         }
         let Some((mantissa, scale)) = self.to_parts() else {
             return self.clone();
