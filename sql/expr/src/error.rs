@@ -66,6 +66,11 @@ impl ExprError {
         Self::new("0A000", format!("{feature} is not supported"))
     }
 
+    /// 0A000 in words of PostgreSQL's own.
+    pub fn unsupported_text(message: impl Into<String>) -> Self {
+        Self::new("0A000", message)
+    }
+
     /// 22003, `integer out of range`.
     pub fn out_of_range(type_name: &str) -> Self {
         Self::new("22003", format!("{type_name} out of range"))

@@ -279,7 +279,7 @@ pub struct Registry {
 }
 
 /// The finished table.
-pub struct Table {
+struct Table {
     functions: HashMap<&'static str, Vec<FunctionDef>>,
     operators: HashMap<&'static str, Vec<FunctionDef>>,
 }

@@ -138,15 +138,12 @@ impl Accumulator for Integers {
 #[derive(Default)]
 struct Numerics {
     sum: NumericSum,
-    /// A NaN or an infinity cannot be taken out again.
-    special: bool,
     average: bool,
 }
 
 impl Accumulator for Numerics {
     fn update(&mut self, args: &[Datum], _: &EvalContext<'_>) -> Result<()> {
         if let Datum::Numeric(value) = first(args) {
-            self.special |= !value.is_finite();
             self.sum.add(value);
         }
         Ok(())
@@ -159,7 +156,6 @@ impl Accumulator for Numerics {
 
     fn merge(&mut self, other: Box<dyn Accumulator>) -> Result<()> {
         let other = same::<Self>(other)?;
-        self.special |= other.special;
         self.sum.merge(&other.sum);
         Ok(())
     }
@@ -183,7 +179,6 @@ impl Accumulator for Numerics {
 struct Floats {
     total: f64,
     count: i64,
-    finite: bool,
     single: bool,
     average: bool,
 }
@@ -197,7 +192,6 @@ impl Accumulator for Floats {
             }
             self.total = if self.single { f64::from(next as f32) } else { next };
             self.count += 1;
-            self.finite &= value.is_finite();
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ pub(super) fn register(r: &mut Registry) {
     r.strict("get_bit(bytea, int8) int4", |args, _| {
         let (value, at) = (bytes(args, 0)?, int8(args, 1)?);
         let byte = usize::try_from(at / 8).ok().filter(|_| at >= 0).and_then(|byte| value.get(byte));
-        byte.map(|byte| Datum::Int4(i32::from(byte >> (at % 8) & 1)))
+        byte.map(|byte| Datum::Int4(i32::from((byte >> (at % 8)) & 1)))
             .ok_or_else(|| index_error(at, value.len() * 8))
     });
     r.strict("bit_count(bytea) int8", |args, _| {
@@ -199,10 +199,10 @@ fn base64(value: &[u8]) -> String {
             column = 0;
         }
         let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
         for index in 0..4 {
             if index <= chunk.len() {
-                out.push(ALPHABET[(bits >> (18 - 6 * index) & 63) as usize] as char);
+                out.push(ALPHABET[((bits >> (18 - 6 * index)) & 63) as usize] as char);
             } else {
                 out.push('=');
             }
@@ -229,7 +229,7 @@ fn from_base64(s: &str) -> Result<Vec<u8>> {
                 c as char
             )));
         };
-        bits = bits << 6 | value as u32;
+        bits = (bits << 6) | value as u32;
         count += 1;
         if count == 4 {
             out.extend_from_slice(&bits.to_be_bytes()[1..]);

@@ -6,7 +6,6 @@ use crate::operators::{overflow, power, square_root, underflow};
 use crate::registry::{Invocation, Registry, Volatility};
 use datum::{Datum, Numeric};
 use num_traits::ToPrimitive;
-use rand::RngExt;
 use std::cell::RefCell;
 
 pub(super) fn register(r: &mut Registry) {
@@ -282,7 +281,7 @@ fn register_random(r: &mut Registry) {
 /// In [0, 1).
 fn next_random() -> f64 {
     SEEDED.with_borrow_mut(|seeded| match seeded {
-        None => rand::rng().random::<f64>(),
+        None => rand::random::<f64>(),
         Some(state) => {
             // splitmix64
             *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

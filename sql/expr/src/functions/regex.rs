@@ -175,7 +175,7 @@ fn split(s: &str, pattern: &str, flags: Flags) -> Result<Vec<String>> {
     let mut parts = Vec::new();
     let mut last = 0;
     for found in regex.find_iter(s) {
-        if found.is_empty() && (found.start() == last && found.start() == 0 || found.start() >= s.len()) {
+        if found.is_empty() && (found.start() == 0 || found.start() >= s.len()) {
             continue;
         }
         parts.push(s[last..found.start()].to_owned());

@@ -351,9 +351,7 @@ fn register_clock(r: &mut Registry) {
         let now = Datum::Timestamptz(call.ctx.facts.clock_timestamp());
         Ok(datum::text::to_string(&now, &SqlType::Timestamptz, call.ctx.types).into())
     });
-    for signature in ["pg_sleep(float8) void"] {
-        r.strict(signature, |args, call| sleep(float8(args, 0)?, call));
-    }
+    r.strict("pg_sleep(float8) void", |args, call| sleep(float8(args, 0)?, call));
     r.strict("pg_sleep_for(interval) void", |args, call| {
         sleep(interval(args, 0)?.span_micros() as f64 / MICROS_PER_SECOND as f64, call)
     });

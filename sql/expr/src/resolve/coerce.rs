@@ -24,7 +24,7 @@ impl Resolver<'_> {
                 let plain = ColumnType::plain(to.ty.clone());
                 self.fit(Expr::Param { index, ty: plain, position }, to, context)
             }
-            Expr::Array { elements, .. } if self.can_retype_array(&elements, to) => {
+            Expr::Array { elements, .. } if self.can_retype_array(&elements, to, context) => {
                 let element = ColumnType::new(
                     to.ty.element_type().unwrap_or(SqlType::Unknown),
                     to.typmod,
@@ -38,7 +38,7 @@ impl Resolver<'_> {
                     .collect::<Result<_>>()?;
                 Ok(Expr::Array { elements, ty: to.clone() })
             }
-            Expr::Const(Datum::Null, _) if to.ty != SqlType::Unknown => {
+            Expr::Const(Datum::Null, from) if self.can_coerce(&from.ty, &to.ty, context) => {
                 Ok(Expr::Const(Datum::Null, to.clone()))
             }
             expr if expr.ty().ty == to.ty => self.fit(expr, to, context),
@@ -110,14 +110,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn can_retype_array(&self, elements: &[Expr], to: &ColumnType) -> bool {
+    fn can_retype_array(&self, elements: &[Expr], to: &ColumnType, context: CoercionContext) -> bool {
         let Some(element) = to.ty.element_type() else { return false };
         to.ty.is_array()
             && elements.iter().all(|part| match part {
-                Expr::Array { elements, .. } => self.can_retype_array(elements, to),
+                Expr::Array { elements, .. } => self.can_retype_array(elements, to, context),
                 part => {
                     !part.sql_type().is_array()
-                        && self.can_coerce(part.sql_type(), &element, CoercionContext::Explicit)
+                        && self.can_coerce(part.sql_type(), &element, context)
                 }
             })
     }

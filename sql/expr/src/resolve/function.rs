@@ -25,14 +25,8 @@ impl Resolver<'_> {
         args: Vec<Expr>,
         options: &CallOptions,
     ) -> Result<ResolvedCall> {
-        let (args, candidates) = self.candidates(name, args, options);
-        let types: Vec<SqlType> = args.first().map_or_else(Vec::new, |first| {
-            first.1.iter().map(|arg| arg.sql_type().clone()).collect()
-        });
-        // Named notation may order the arguments differently per overload; it is rare, so take the first that fits.
-        let Some((_, given)) = args.into_iter().next() else {
-            return Err(self.missing(name, &[], options));
-        };
+        let (given, candidates) = candidates(name, args, options);
+        let types: Vec<SqlType> = given.iter().map(|arg| arg.sql_type().clone()).collect();
         if !options.variadic
             && options.within_group == 0
             && !candidates.iter().any(|candidate| matches_exactly(candidate, &types))
@@ -90,37 +84,6 @@ impl Resolver<'_> {
         !registry::functions(name).is_empty()
     }
 
-    /// Overloads that can take so many arguments, and the arguments in the overload's order with defaults filled in.
-    fn candidates(
-        &self,
-        name: &str,
-        args: Vec<Expr>,
-        options: &CallOptions,
-    ) -> (Vec<(&'static FunctionDef, Vec<Expr>)>, Vec<Candidate>) {
-        let mut given = Vec::new();
-        let mut candidates: Vec<Candidate> = Vec::new();
-        for def in registry::functions(name) {
-            let Some(args) = arrange(def, &args, options) else { continue };
-            let declared = stretch(def, args.len(), options.variadic);
-            // All candidates must see the same argument list; those that differ in defaults yield to the first.
-            if given.first().is_some_and(|(_, first): &(_, Vec<Expr>)| first.len() != args.len()) {
-                continue;
-            }
-            given.push((def, args));
-            candidates.push(Candidate { def, args: declared });
-        }
-        if given.is_empty() && registry::functions(name).is_empty() && SqlType::from_name(name).is_none() {
-            return (Vec::new(), candidates);
-        }
-        if given.is_empty() {
-            // Nothing takes so many: keep the arguments for the error message and for casts by name.
-            if let Some(def) = registry::functions(name).first().or_else(any_definition) {
-                given.push((def, args));
-            }
-        }
-        (given, candidates)
-    }
-
     fn bind_call(
         &self,
         candidate: Candidate,
@@ -146,9 +109,12 @@ impl Resolver<'_> {
         let mut arg_types = Vec::with_capacity(given.len());
         for (arg, declared) in given.into_iter().zip(&candidate.args) {
             let to = concrete(declared, arg.sql_type())?;
+            let was_literal = matches!(arg, Expr::Unknown { .. });
             let arg = self.coerce_argument(arg, &to)?;
             let typmod = if *arg.sql_type() == to { arg.ty().typmod } else { -1 };
-            arg_types.push(ColumnType::new(to, typmod));
+            // A literal given for "any" is text by value, but pg_typeof still calls it unknown.
+            let shown = if *declared == ArgPattern::Any && was_literal { SqlType::Unknown } else { to };
+            arg_types.push(ColumnType::new(shown, typmod));
             args.push(arg);
         }
         let ty = match (&def.returns, &def.kind) {
@@ -260,8 +226,20 @@ impl Resolver<'_> {
     }
 }
 
-fn any_definition() -> Option<&'static FunctionDef> {
-    registry::functions("text").first().or_else(|| registry::functions("upper").first())
+/// Overloads that can take so many arguments, and the arguments in their order with defaults filled in. Named
+/// notation could order them differently per overload; none here do.
+fn candidates(name: &str, args: Vec<Expr>, options: &CallOptions) -> (Vec<Expr>, Vec<Candidate>) {
+    let mut given: Option<Vec<Expr>> = None;
+    let mut candidates = Vec::new();
+    for def in registry::functions(name) {
+        let Some(arranged) = arrange(def, &args, options) else { continue };
+        if given.as_ref().is_some_and(|first| first.len() != arranged.len()) {
+            continue;
+        }
+        candidates.push(Candidate { def, args: stretch(def, arranged.len(), options.variadic) });
+        given.get_or_insert(arranged);
+    }
+    (given.unwrap_or(args), candidates)
 }
 
 fn matches_exactly(candidate: &Candidate, types: &[SqlType]) -> bool {
