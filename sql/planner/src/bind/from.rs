@@ -94,7 +94,7 @@ impl Binder<'_> {
             None => Ok(()),
             Some(table) => {
                 let message = format!("table name \"{}\" specified more than once", table.alias);
-                Err(self.error("42712", message, pos))
+                Err(PlanError::new("42712", message))
             }
         }
     }

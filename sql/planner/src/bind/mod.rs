@@ -249,11 +249,16 @@ impl<'a> Binder<'a> {
         let text = self.text.take();
         let levels = std::mem::take(&mut self.levels);
         let ctes = std::mem::take(&mut self.ctes);
+        // What such text depends on was settled when it was stored: it does not keep this plan from
+        // being shared.
+        let own = Resolver::new(self.resolver.ctx, self.resolver.params);
+        let resolver = std::mem::replace(&mut self.resolver, own);
         let old_path = search_path.map(|path| std::mem::replace(&mut self.search_path, path));
         let result = self.deeper(inner);
         if let Some(path) = old_path {
             self.search_path = path;
         }
+        self.resolver = resolver;
         self.ctes = ctes;
         self.levels = levels;
         self.text = text;

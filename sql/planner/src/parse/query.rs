@@ -331,8 +331,8 @@ impl Parser<'_> {
             let mut left = p.from_primary()?;
             while let Some((kind, natural)) = p.join_words()? {
                 let pos = p.pos();
-                let right = match kind {
-                    JoinType::Cross => p.from_primary()?,
+                let right = match (kind, natural) {
+                    (JoinType::Cross, _) | (_, true) => p.from_primary()?,
                     _ => p.join_operand()?,
                 };
                 let condition = match (kind, natural) {
@@ -367,8 +367,8 @@ impl Parser<'_> {
             while !p.at_one_of(&["on", "using"]) {
                 let Some((kind, natural)) = p.join_words()? else { return Err(p.unexpected()) };
                 let pos = p.pos();
-                let right = match kind {
-                    JoinType::Cross => p.from_primary()?,
+                let right = match (kind, natural) {
+                    (JoinType::Cross, _) | (_, true) => p.from_primary()?,
                     _ => p.join_operand()?,
                 };
                 let condition = match (kind, natural) {
