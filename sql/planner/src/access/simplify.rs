@@ -114,8 +114,6 @@ fn semi_join(kind: &ApplyKind, left: &Rel, right: &Rel, use_: &Expr, column: usi
     }
     source.shift_outer(-1);
     for condition in &mut conditions {
-        let is_test = matches!(kind, ApplyKind::Any { .. });
-        let _ = is_test;
         to_join_row(condition, width);
     }
     let mut on = Vec::new();

@@ -95,7 +95,6 @@ pub struct CreateTableAsStmt {
     pub name: ObjectName,
     pub if_not_exists: bool,
     pub temporary: bool,
-    pub unlogged: bool,
     pub columns: Vec<Ident>,
     pub options: Vec<(String, String)>,
     pub query: CreateAsSource,
@@ -203,7 +202,7 @@ pub struct CreateSequenceStmt {
 
 #[derive(Clone, Debug)]
 pub enum SequenceOption {
-    Name(ObjectName),
+    Name,
     As(TypeName),
     Start(i64),
     Increment(i64),

@@ -15,8 +15,8 @@ pub enum ExprKind {
     Int(String),
     Decimal(String),
     Str(String),
-    /// B'..' with its digits.
-    Bits(String),
+    /// B'..' and X'..'
+    Bits,
     Param(u32),
     /// `a`, `t.a`, `s.t.a`, also a whole row.
     Column(Vec<Ident>),

@@ -1,6 +1,5 @@
 //! Queries and the statements that change rows.
 
-use super::Call;
 use super::{Expr, Ident, ObjectName, Pos, TypeName, WindowSpec};
 use crate::plan::{RowLockWait, SetOperator};
 use core_domain::LockMode;
@@ -14,7 +13,6 @@ pub struct Query {
     pub offset: Option<Expr>,
     pub with_ties: bool,
     pub locking: Vec<Locking>,
-    pub pos: Pos,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +71,6 @@ pub struct Select {
 pub struct IntoTable {
     pub name: ObjectName,
     pub temporary: bool,
-    pub unlogged: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +139,6 @@ pub enum FromItem {
         pos: Pos,
     },
     Function {
-        lateral: bool,
         calls: Vec<(Expr, Vec<ColumnDefItem>)>,
         ordinality: bool,
         alias: Option<TableAlias>,
@@ -247,7 +243,6 @@ pub struct Update {
     pub filter: Option<Expr>,
     pub current_of: Option<Ident>,
     pub returning: Vec<SelectItem>,
-    pub pos: Pos,
 }
 
 #[derive(Clone, Debug)]
@@ -259,13 +254,4 @@ pub struct Delete {
     pub filter: Option<Expr>,
     pub current_of: Option<Ident>,
     pub returning: Vec<SelectItem>,
-    pub pos: Pos,
-}
-
-/// What a function call in FROM looks like to the binder.
-pub fn call_of(expr: &Expr) -> Option<&Call> {
-    match &expr.kind {
-        super::ExprKind::Call(call) => Some(call),
-        _ => None,
-    }
 }

@@ -389,7 +389,21 @@ impl Binder<'_> {
             CommentOn::Database(name) => CommentTarget::Database(self.database_oid(name)?),
             CommentOn::Schema(name) => CommentTarget::Schema(self.schema(&name.name, name.pos)?),
             CommentOn::Role(name) => CommentTarget::Role(self.role(&RoleSpec::Name(name.clone()))?),
-            CommentOn::Relation(_, name) => CommentTarget::Relation(self.relation(name)?.oid()),
+            CommentOn::Relation(kind, name) => {
+                let relation = self.relation(name)?;
+                let word = match kind {
+                    ObjectKind::Table | ObjectKind::Schema => "table",
+                    ObjectKind::View => "view",
+                    ObjectKind::Index => "index",
+                    ObjectKind::Sequence => "sequence",
+                };
+                if relation.kind() != word {
+                    let an = if word == "index" { "an" } else { "a" };
+                    let message = format!("\"{}\" is not {an} {word}", name.name());
+                    return Err(PlanError::new("42809", message));
+                }
+                CommentTarget::Relation(relation.oid())
+            }
             CommentOn::Column(name) => {
                 let Some((column, table)) = name.parts.split_last().filter(|(_, t)| !t.is_empty())
                 else {

@@ -41,7 +41,7 @@ impl Binder<'_> {
                 Ok(Expr::number(digits).map_err(|e| e.at(at))?)
             }
             ExprKind::Str(text) => Ok(Expr::unknown(text.as_str(), at)),
-            ExprKind::Bits(_) => Err(PlanError::unsupported("type bit").at(at)),
+            ExprKind::Bits => Err(PlanError::unsupported("type bit").at(at)),
             ExprKind::Param(number) => Ok(self.resolver.params.reference(*number as usize, at)?),
             ExprKind::Column(parts) => self.column_or_field(parts, ast.pos),
             ExprKind::Star(parts) => match self.whole_row(parts) {

@@ -58,7 +58,7 @@ impl Binder<'_> {
     fn cross(&mut self, left: Source, item: &FromItem) -> Result<Source> {
         let (right, lateral) = self.beside(&left.scope, item)?;
         let mut scope = left.scope;
-        self.check_aliases(&scope, &right.scope, 0)?;
+        self.check_aliases(&scope, &right.scope)?;
         scope.append(right.scope, left.rel.width());
         let rel = if lateral {
             lateral_apply(ApplyKind::Lateral, left.rel, right.rel)
@@ -83,7 +83,7 @@ impl Binder<'_> {
 
     /// # Errors
     /// 42712 `table name "t" specified more than once`.
-    pub(crate) fn check_aliases(&self, left: &Scope, right: &Scope, pos: Pos) -> Result<()> {
+    pub(crate) fn check_aliases(&self, left: &Scope, right: &Scope) -> Result<()> {
         let clash = right.tables.iter().find(|r| {
             left.tables.iter().any(|l| {
                 l.alias == r.alias
@@ -165,7 +165,9 @@ impl Binder<'_> {
                     .collect();
                 let columns = (0..fields.len()).collect();
                 let node = RelNode::VirtualScan { table: VirtualTableRef(table), columns };
-                self.named(Rel::new(node, fields), name, alias)
+                let mut source = self.named(Rel::new(node, fields), name, alias)?;
+                source.scope.tables[0].relation = Some(table.oid);
+                Ok(source)
             }
             Relation::Sequence(_) => {
                 Err(PlanError::unsupported("reading a sequence as a table").at(self.at(name.pos())))
@@ -212,6 +214,7 @@ impl Binder<'_> {
             source.scope.tables[0].columns.retain(|c| *c != last);
         }
         source.scope.tables[0].stored = Some((table.clone(), 0));
+        source.scope.tables[0].relation = Some(table.oid);
         for (ordinal, column) in source.scope.columns.iter_mut().enumerate() {
             column.origin = Some((table.oid, ordinal));
         }
@@ -334,6 +337,7 @@ impl Binder<'_> {
                 schema: None,
                 columns: scope.star.clone(),
                 stored: None,
+                relation: None,
                 scalar: false,
                 blocked: false,
             });

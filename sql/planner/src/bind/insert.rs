@@ -125,7 +125,7 @@ impl Binder<'_> {
             .iter()
             .enumerate()
             .map(|(i, o)| {
-                self.check_generated(insert, table, *o, insert.pos)?;
+                self.check_generated(insert, table, *o)?;
                 let value = Expr::column(i, rel.fields[i].ty.clone());
                 self.assign(value, &table.columns[*o], insert.pos)
             })
@@ -165,7 +165,7 @@ impl Binder<'_> {
                     values.push(self.default_or_generated(table, *ordinal)?);
                     continue;
                 }
-                self.check_generated(insert, table, *ordinal, ast.pos)?;
+                self.check_generated(insert, table, *ordinal)?;
                 let expr = self.expr(ast)?;
                 values.push(self.assign(expr, column, ast.pos)?);
             }
@@ -207,7 +207,6 @@ impl Binder<'_> {
         insert: &Insert,
         table: &TableDescriptor,
         ordinal: usize,
-        pos: u32,
     ) -> Result<()> {
         let column = &table.columns[ordinal];
         let message =
@@ -218,7 +217,6 @@ impl Binder<'_> {
         }
         let always = column.identity.as_ref().is_some_and(|i| i.always);
         if always && insert.overriding.is_none() {
-            let _ = pos;
             return Err(PlanError::new("428C9", message())
                 .detail(format!(
                     "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
@@ -304,8 +302,7 @@ impl Binder<'_> {
         table: &Arc<TableDescriptor>,
         alias: &str,
     ) -> Result<OnConflict> {
-        let arbiters =
-            clause.target.as_ref().map(|t| self.arbiters(t, table, clause)).transpose()?;
+        let arbiters = clause.target.as_ref().map(|t| self.arbiters(t, table)).transpose()?;
         let Some((set, filter)) = &clause.update else {
             return Ok(OnConflict { arbiters, action: ConflictAction::Nothing });
         };
@@ -348,7 +345,6 @@ impl Binder<'_> {
         &mut self,
         target: &ConflictTarget,
         table: &TableDescriptor,
-        clause: &OnConflictClause,
     ) -> Result<Vec<IndexId>> {
         match target {
             ConflictTarget::Constraint(name) => {
@@ -399,7 +395,6 @@ impl Binder<'_> {
                 let found: Vec<IndexId> =
                     table.unique_indexes().filter(matches).map(|i| i.id).collect();
                 if found.is_empty() {
-                    let _ = clause;
                     let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
                     return Err(PlanError::new("42P10", message));
                 }

@@ -34,7 +34,7 @@ impl Binder<'_> {
                 .error("42P10", message, pos)
                 .detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
         }
-        self.check_aliases(&left.scope, &right.scope, pos)?;
+        self.check_aliases(&left.scope, &right.scope)?;
         let mut source = self.combine(kind, left, right, lateral, condition, pos)?;
         if let Some(alias) = alias {
             source.scope = self.join_alias(source.scope, alias)?;
@@ -297,6 +297,7 @@ fn table(alias: &Ident, columns: Vec<usize>) -> ScopeTable {
         schema: None,
         columns,
         stored: None,
+        relation: None,
         scalar: false,
         blocked: false,
     }

@@ -44,6 +44,8 @@ pub(crate) struct ScopeTable {
     pub columns: Vec<usize>,
     /// A stored table, and where its row begins: for locks and functional dependencies.
     pub stored: Option<(Arc<TableDescriptor>, usize)>,
+    /// Its OID, for the system column `tableoid`.
+    pub relation: Option<Oid>,
     /// A function of one scalar column: its name alone is the value.
     pub scalar: bool,
     /// Not visible to this side (RIGHT JOIN LATERAL and the like): a reference is an error.
@@ -281,6 +283,9 @@ impl Binder<'_> {
                 if let Some(row) = self.whole_row(parts) {
                     return Ok(row);
                 }
+                if let Some(system) = self.system_column(&[], name)? {
+                    return Ok(system);
+                }
                 Err(self.error("42703", format!("column \"{}\" does not exist", name.name), pos))
             }
             [qualifier @ .., name] => {
@@ -328,7 +333,11 @@ impl Binder<'_> {
             let mut hits =
                 table.columns.iter().copied().filter(|c| scope.columns[*c].name == name.name);
             let Some(first) = hits.next() else {
-                let alias = &table.alias;
+                if let Some(system) = self.system_column(qualifier, name)? {
+                    return Ok(Some(system));
+                }
+                let table = self.levels[index].scope.table_named(qualifier);
+                let alias = table.map_or("", |t| t.alias.as_str());
                 let message = format!("column {alias}.{} does not exist", name.name);
                 return Err(self.error("42703", message, qualifier[0].pos));
             };
@@ -339,6 +348,28 @@ impl Binder<'_> {
             return Ok(Some(self.read(index, first, qualifier[0].pos)));
         }
         Ok(None)
+    }
+
+    /// `tableoid`, the same for every row of a table; the others have no meaning here.
+    fn system_column(&self, qualifier: &[Ident], name: &Ident) -> Result<Option<Expr>> {
+        let system = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
+        if !system.contains(&name.name.as_str()) {
+            return Ok(None);
+        }
+        let tables = self.levels.iter().rev().filter(|level| !level.hidden).find_map(|level| {
+            let table = match qualifier {
+                [] => level.scope.tables.first(),
+                qualifier => level.scope.table_named(qualifier),
+            };
+            table.and_then(|t| t.relation)
+        });
+        let Some(relation) = tables else { return Ok(None) };
+        if name.name != "tableoid" {
+            let what = format!("system column {}", name.name);
+            return Err(crate::PlanError::unsupported(what).at(self.at(name.pos)));
+        }
+        let ty = ColumnType::plain(datum::SqlType::Oid);
+        Ok(Some(Expr::Const(datum::Datum::Oid(relation), ty)))
     }
 
     /// 42P01 for a qualifier that names no table of the query.

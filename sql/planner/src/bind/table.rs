@@ -492,7 +492,7 @@ impl Binder<'_> {
                 SequenceOption::Max(n) => result.max = *n,
                 SequenceOption::Cache(n) => result.cache = Some(*n),
                 SequenceOption::Cycle(on) => result.cycle = Some(*on),
-                SequenceOption::Name(_) => {
+                SequenceOption::Name => {
                     return Err(PlanError::unsupported("SEQUENCE NAME of an identity column"));
                 }
                 SequenceOption::As(_) | SequenceOption::OwnedBy(_) | SequenceOption::Restart(_) => {
@@ -530,6 +530,7 @@ fn named_scope(table: &str, row: &[NamedType]) -> Scope {
         schema: None,
         columns: all.clone(),
         stored: None,
+        relation: None,
         scalar: false,
         blocked: false,
     };

@@ -98,6 +98,7 @@ impl Binder<'_> {
             schema: None,
             columns: all.clone(),
             stored: None,
+            relation: None,
             scalar: false,
             blocked: false,
         };

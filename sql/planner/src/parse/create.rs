@@ -109,7 +109,6 @@ impl Parser<'_> {
                 name,
                 if_not_exists,
                 temporary,
-                unlogged,
                 columns,
                 options,
                 query,
@@ -465,7 +464,8 @@ impl Parser<'_> {
             let option = if self.accept_word("as") {
                 SequenceOption::As(self.type_name()?)
             } else if self.accept_words(&["sequence", "name"]) {
-                SequenceOption::Name(self.object_name()?)
+                self.object_name()?;
+                SequenceOption::Name
             } else if self.accept_word("start") {
                 self.accept_word("with");
                 SequenceOption::Start(self.integer()?)

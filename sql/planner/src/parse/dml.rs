@@ -142,7 +142,6 @@ impl Parser<'_> {
     }
 
     pub(super) fn update(&mut self, with: Option<With>) -> Result<Update> {
-        let pos = self.pos();
         self.expect_word("update")?;
         let table = self.relation_name()?;
         let alias = self.target_alias("set")?;
@@ -151,17 +150,16 @@ impl Parser<'_> {
         let from = if self.accept_word("from") { self.from_list()? } else { Vec::new() };
         let (filter, current_of) = self.where_clause()?;
         let returning = self.returning()?;
-        Ok(Update { with, table, alias, set, from, filter, current_of, returning, pos })
+        Ok(Update { with, table, alias, set, from, filter, current_of, returning })
     }
 
     pub(super) fn delete(&mut self, with: Option<With>) -> Result<Delete> {
-        let pos = self.pos();
         self.expect_words(&["delete", "from"])?;
         let table = self.relation_name()?;
         let alias = self.target_alias("using")?;
         let using = if self.accept_word("using") { self.from_list()? } else { Vec::new() };
         let (filter, current_of) = self.where_clause()?;
         let returning = self.returning()?;
-        Ok(Delete { with, table, alias, using, filter, current_of, returning, pos })
+        Ok(Delete { with, table, alias, using, filter, current_of, returning })
     }
 }

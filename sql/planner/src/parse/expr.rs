@@ -381,8 +381,7 @@ impl Parser<'_> {
             Tok::Int(digits) => ExprKind::Int(digits.clone()),
             Tok::Decimal(digits) => ExprKind::Decimal(digits.clone()),
             Tok::Str(text) => ExprKind::Str(text.clone()),
-            Tok::Bits(digits) => ExprKind::Bits(digits.clone()),
-            Tok::HexBits(digits) => ExprKind::Bits(hex_to_bits(digits)),
+            Tok::Bits | Tok::HexBits => ExprKind::Bits,
             Tok::Param(n) => ExprKind::Param(*n),
             Tok::LParen => return self.in_parentheses(),
             Tok::Quoted(_) => return self.name_or_call(),
@@ -719,9 +718,4 @@ fn selectable(expr: &Expr) -> bool {
             | ExprKind::Param(_)
             | ExprKind::Cast(..)
     )
-}
-
-fn hex_to_bits(digits: &str) -> String {
-    let nibbles = digits.chars().filter_map(|c| c.to_digit(16));
-    nibbles.map(|n| format!("{n:04b}")).collect()
 }

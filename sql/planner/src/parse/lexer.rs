@@ -14,9 +14,9 @@ pub enum Tok {
     Quoted(String),
     Str(String),
     /// B'101'
-    Bits(String),
-    /// X'1F', digits as written.
-    HexBits(String),
+    Bits,
+    /// X'1F'
+    HexBits,
     /// Digits only.
     Int(String),
     /// With a point or an exponent.
@@ -200,11 +200,13 @@ impl Lexer<'_> {
             }
             b'b' | b'B' if quote_at(self, 1) => {
                 self.at += 1;
-                return Ok(Tok::Bits(self.plain_string()?));
+                self.plain_string()?;
+                return Ok(Tok::Bits);
             }
             b'x' | b'X' if quote_at(self, 1) => {
                 self.at += 1;
-                return Ok(Tok::HexBits(self.plain_string()?));
+                self.plain_string()?;
+                return Ok(Tok::HexBits);
             }
             b'n' | b'N' if quote_at(self, 1) => {
                 self.at += 1;

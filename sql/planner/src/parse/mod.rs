@@ -85,17 +85,6 @@ pub fn parse_expr(sql: &str) -> Result<crate::ast::Expr> {
     }
 }
 
-/// A type alone, as `'...'::regtype` or a driver writes it.
-pub fn parse_type(sql: &str) -> Result<crate::ast::TypeName> {
-    let tokens = tokenize(sql)?;
-    let mut parser = Parser::new(sql, &tokens);
-    let ty = parser.type_name()?;
-    match parser.peek() {
-        Tok::End => Ok(ty),
-        _ => Err(parser.unexpected()),
-    }
-}
-
 /// The parts of `schema."Name"`, folded as in a statement; `None` if it is not a name.
 pub(crate) fn identifiers(text: &str) -> Option<Vec<String>> {
     let tokens = tokenize(text).ok()?;

@@ -18,7 +18,6 @@ impl Parser<'_> {
     }
 
     pub(super) fn query_after_with(&mut self, with: Option<With>) -> Result<Query> {
-        let pos = self.pos();
         let body = self.set_expr(0)?;
         let mut query = Query {
             with,
@@ -28,7 +27,6 @@ impl Parser<'_> {
             offset: None,
             with_ties: false,
             locking: Vec::new(),
-            pos,
         };
         if self.at_words(&["order", "by"]) {
             query.order = self.order_by()?;
@@ -232,10 +230,10 @@ impl Parser<'_> {
         }
         if self.accept_word("into") {
             let temporary = self.accept_one_of(&["temporary", "temp"]).is_some();
-            let unlogged = self.accept_word("unlogged");
+            self.accept_word("unlogged");
             self.accept_word("table");
             let name = self.object_name()?;
-            select.into = Some(IntoTable { name, temporary, unlogged });
+            select.into = Some(IntoTable { name, temporary });
         }
         if self.accept_word("from") {
             select.from = self.from_list()?;
@@ -444,11 +442,11 @@ impl Parser<'_> {
                     Ok((call, columns))
                 })
             })?;
-            return self.after_function(lateral, calls, pos);
+            return self.after_function(calls, pos);
         }
         if self.at_function() {
             let call = self.from_call()?;
-            return self.after_function(lateral, vec![(call, Vec::new())], pos);
+            return self.after_function(vec![(call, Vec::new())], pos);
         }
         if lateral {
             return Err(self.unexpected());
@@ -509,7 +507,6 @@ impl Parser<'_> {
 
     fn after_function(
         &mut self,
-        lateral: bool,
         calls: Vec<(Expr, Vec<ColumnDefItem>)>,
         pos: u32,
     ) -> Result<FromItem> {
@@ -517,14 +514,7 @@ impl Parser<'_> {
         let had_as = self.accept_word("as");
         if had_as && self.peek() == &Tok::LParen {
             let columns = self.column_definitions()?;
-            return Ok(FromItem::Function {
-                lateral,
-                calls,
-                ordinality,
-                alias: None,
-                columns,
-                pos,
-            });
+            return Ok(FromItem::Function { calls, ordinality, alias: None, columns, pos });
         }
         let name = match had_as {
             true => Some(self.name()?),
@@ -532,14 +522,7 @@ impl Parser<'_> {
         };
         let Some(name) = name else {
             let columns = Vec::new();
-            return Ok(FromItem::Function {
-                lateral,
-                calls,
-                ordinality,
-                alias: None,
-                columns,
-                pos,
-            });
+            return Ok(FromItem::Function { calls, ordinality, alias: None, columns, pos });
         };
         // `(a, b)` are aliases, `(a int, b text)` definitions.
         let definitions =
@@ -549,7 +532,7 @@ impl Parser<'_> {
             false => (self.optional_name_list()?, Vec::new()),
         };
         let alias = Some(TableAlias { name, columns: alias_columns });
-        Ok(FromItem::Function { lateral, calls, ordinality, alias, columns, pos })
+        Ok(FromItem::Function { calls, ordinality, alias, columns, pos })
     }
 
     fn column_definitions(&mut self) -> Result<Vec<ColumnDefItem>> {

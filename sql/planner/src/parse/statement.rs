@@ -96,7 +96,6 @@ fn select_into(mut query: Query) -> Stmt {
         name,
         if_not_exists: false,
         temporary: into.temporary,
-        unlogged: into.unlogged,
         columns: Vec::new(),
         options: Vec::new(),
         query: CreateAsSource::Query(Box::new(query)),

@@ -14,10 +14,20 @@ pub struct World {
 impl World {
     /// The tables that these tests talk about.
     pub fn new() -> Self {
+        let mut world = Self::bare();
+        world.fill();
+        world
+    }
+
+    /// Only what every cluster has.
+    pub fn bare() -> Self {
         let catalog = Arc::new(catalog::bootstrap::catalog());
         let database = catalog.database_named("postgres").expect("it is bootstrapped").oid;
         let role = catalog.role_named("shanghai").expect("it is bootstrapped").oid;
-        let mut world = Self { catalog, database, role };
+        Self { catalog, database, role }
+    }
+
+    fn fill(&mut self) {
         for sql in [
             "create table t (id int primary key, a int, s text, d numeric(12,2), ts timestamp)",
             "create table u (id bigint primary key, t_id int references t (id), name varchar(20) not null default 'x', check (id > 0))",
@@ -26,15 +36,14 @@ impl World {
             "create table serials (id serial primary key, n int generated always as identity)",
             "create table accounts (aid int primary key, bid int, abalance int, filler char(84))",
         ] {
-            world.run(sql);
+            self.run(sql);
         }
         for sql in
             ["create index u_name on u (name, id desc)", "create unique index u_t on u (t_id)"]
         {
-            world.run(sql);
+            self.run(sql);
         }
-        world.run("create view v as select id, a + 1 as next from t where a is not null");
-        world
+        self.run("create view v as select id, a + 1 as next from t where a is not null");
     }
 
     /// Carries out a schema statement.
