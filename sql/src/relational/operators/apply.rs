@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The depth by which the right side of an Apply names its own left row.
-const NEAREST: usize = 1;
+const NEAREST: usize = 0;
 
 pub async fn apply(
     lowering: &mut Lowering,
