@@ -12,8 +12,9 @@
 //! NOT IN stays an Apply: a NULL on either side must be seen.
 
 use crate::plan::{ApplyKind, JoinKind, Rel, RelNode};
-use datum::SqlType;
-use expr::{Comparison, Expr};
+use datum::{ColumnType, SqlType};
+use expr::{BoundCast, CoercionContext, Comparison, Expr, Position};
+use std::sync::Arc;
 
 /// Rewrites the whole tree.
 pub fn simplify(mut rel: Rel) -> Rel {
@@ -49,11 +50,12 @@ fn simplify_filter(rel: &mut Rel) {
         let Some(joined) = semi_join(kind, left, right, &conjuncts[*at], column) else { break };
         conjuncts.remove(*at);
         let fields = joined.fields.clone();
-        // Rows keep their width: what lies above counts on the Apply's column. It is NULL-free and
-        // constant now, since only rows that pass remain.
+        // Rows keep their width: what lies above counts on the Apply's column, which is the same for
+        // every row that passes.
+        let passed = !matches!(joined.node, RelNode::Join { kind: JoinKind::Anti, .. });
         let mut exprs: Vec<Expr> =
             fields.iter().enumerate().map(|(i, f)| Expr::column(i, f.ty.clone())).collect();
-        exprs.push(Expr::bool(true));
+        exprs.push(Expr::bool(passed));
         let all = input.fields.clone();
         **input = Rel::new(RelNode::Project { input: Box::new(joined), exprs }, all);
         // Further Applies are below the projection now: push the rest of the filter under it.
@@ -226,10 +228,26 @@ fn equal_pair(term: &Expr, width: usize) -> Option<(Expr, Expr)> {
         (false, true) => (b, a),
         _ => return None,
     };
-    if left.sql_type() != right.sql_type() || *left.sql_type() == SqlType::Record {
+    let (mut left, mut right) = (left.clone(), right.clone());
+    if left.sql_type() != right.sql_type() {
+        if !(left.sql_type().is_integer() && right.sql_type().is_integer()) {
+            return None;
+        }
+        (left, right) = (widened(left)?, widened(right)?);
+    }
+    if *left.sql_type() == SqlType::Record {
         return None;
     }
-    let mut right = right.clone();
     right.map_columns(&|i| i - width);
-    Some((left.clone(), right))
+    Some((left, right))
+}
+
+/// An integer as a bigint, so that both sides of a pair hash alike.
+fn widened(expr: Expr) -> Option<Expr> {
+    if *expr.sql_type() == SqlType::Int8 {
+        return Some(expr);
+    }
+    let to = ColumnType::plain(SqlType::Int8);
+    let cast = BoundCast::find(expr.ty(), &to, CoercionContext::Implicit)?;
+    Some(Expr::Cast { cast: Arc::new(cast), arg: Box::new(expr), position: Position::default() })
 }

@@ -51,7 +51,7 @@ use cte::CteBinding;
 use datum::SqlType;
 pub(crate) use from::one_row;
 use scope::Level;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Binds one statement.
@@ -87,6 +87,8 @@ pub(crate) struct Binder<'a> {
     search_path: Vec<String>,
     uses: BTreeMap<Oid, std::collections::BTreeSet<usize>>,
     view_depth: usize,
+    /// Defaults bound so far, by table and ordinal: rows of one INSERT share them.
+    defaults: HashMap<(Oid, usize), ::expr::Expr>,
     /// Levels from here on are neighbours in the FROM list that is bound.
     from_base: usize,
     /// Scans give hidden row ids: their rows are to be locked or changed.
@@ -110,6 +112,7 @@ impl<'a> Binder<'a> {
             search_path: context.search_path.to_vec(),
             uses: BTreeMap::new(),
             view_depth: 0,
+            defaults: HashMap::new(),
             from_base: 0,
             row_ids: false,
             writes: Vec::new(),

@@ -109,6 +109,16 @@ impl Binder<'_> {
 
     /// A column's value where none is given.
     pub(crate) fn default_expr(&mut self, table: &TableDescriptor, ordinal: usize) -> Result<Expr> {
+        let key = (table.oid, ordinal);
+        if let Some(known) = self.defaults.get(&key) {
+            return Ok(known.clone());
+        }
+        let expr = self.bind_default(table, ordinal)?;
+        self.defaults.insert(key, expr.clone());
+        Ok(expr)
+    }
+
+    fn bind_default(&mut self, table: &TableDescriptor, ordinal: usize) -> Result<Expr> {
         let column = &table.columns[ordinal];
         if let Some(identity) = &column.identity {
             let sequence = Expr::Const(
