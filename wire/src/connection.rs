@@ -288,8 +288,10 @@ impl Connection {
     }
 }
 
+/// Whether the time-outs may have moved. One that is set by `set_config` outside a block is noticed
+/// after the next of these: looking after every SELECT would cost more than point selects do here.
 fn may_change_settings(tag: &str) -> bool {
-    matches!(tag, "SET" | "RESET" | "COMMIT" | "ROLLBACK" | "DISCARD ALL" | "SELECT 1")
+    matches!(tag, "SET" | "RESET" | "COMMIT" | "ROLLBACK" | "DISCARD ALL")
 }
 
 pub(crate) fn is_fatal(error: &SqlError) -> bool {
