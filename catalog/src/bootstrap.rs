@@ -49,9 +49,7 @@ pub fn catalog() -> Catalog {
         name: "public".to_owned(),
         owner: BOOTSTRAP_ROLE,
     });
-    let mut catalog = Catalog::default();
-    catalog.version = 1;
-    catalog.next_oid = FIRST_NORMAL_OID;
+    let mut catalog = Catalog::empty(1, FIRST_NORMAL_OID);
     catalog.schemas = Arc::new(schemas.map(|s| (s.oid, Arc::new(s))).collect());
     catalog.databases = Arc::new(databases.into_iter().map(|d| (d.oid, Arc::new(d))).collect());
     catalog.roles = Arc::new([(role.oid, Arc::new(role))].into());
@@ -60,5 +58,5 @@ pub fn catalog() -> Catalog {
 
 /// What to write under `/system/catalog` when a scan of it finds nothing.
 pub fn writes() -> Vec<(Key, Value)> {
-    persistence::everything(&catalog())
+    persistence::snapshot(&catalog())
 }

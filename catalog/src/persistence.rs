@@ -165,8 +165,8 @@ pub(crate) fn counters(catalog: &Catalog) -> [(Key, Value); 2] {
     ]
 }
 
-/// A whole catalog as writes.
-pub(crate) fn everything(catalog: &Catalog) -> Vec<(Key, Value)> {
+/// A whole catalog as the pairs that [`Catalog::load`] reads.
+pub fn snapshot(catalog: &Catalog) -> Vec<(Key, Value)> {
     let objects = (catalog.databases.keys().map(|o| ObjectKey::Database(*o)))
         .chain(catalog.schemas.keys().map(|o| ObjectKey::Schema(*o)))
         .chain(catalog.roles.keys().map(|o| ObjectKey::Role(*o)))

@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// (database or zero, role or zero): what ALTER DATABASE/ROLE ... SET applies to.
 pub type SettingScope = (Oid, Oid);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     /// Counts DDL transactions; a plan is valid for one version.
     pub(crate) version: u64,
@@ -317,7 +317,11 @@ impl Catalog {
         self.settings.iter().map(|(scope, list)| (scope, list.as_slice()))
     }
 
-    // ---- for `change` and `persistence` ----
+    // ---- for `bootstrap`, `change` and `persistence` ----
+
+    pub(crate) fn empty(version: u64, next_oid: Oid) -> Self {
+        Self { version, next_oid, ..Self::default() }
+    }
 
     pub(crate) fn put_table(&mut self, table: TableDescriptor) {
         self.remove_table(table.oid);

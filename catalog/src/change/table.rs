@@ -480,5 +480,9 @@ fn check_indexable(table: &TableDescriptor, index: &IndexColumn) -> Result<()> {
                     class for the data type.";
         return Err(CatalogError::new("42704", what).hint(hint));
     }
+    if !crate::keys::is_indexable(column) {
+        let what = format_args!("an index on a column of type {}", column.ty.ty.name());
+        return Err(CatalogError::unsupported(what));
+    }
     Ok(())
 }
