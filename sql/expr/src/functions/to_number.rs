@@ -51,7 +51,7 @@ fn parse(template: &str) -> Result<Template> {
     let (mut after_point, mut after_shift) = (false, false);
     while !rest.is_empty() {
         let upper: String = rest.chars().take(4).collect::<String>().to_ascii_uppercase();
-        let take;
+        let mut take;
         if upper.starts_with("FM") {
             parsed.fill = false;
             take = 2;

@@ -129,7 +129,7 @@ pub(crate) fn own(value: Jsonb) -> Datum {
     Datum::Jsonb(Arc::new(value))
 }
 
-pub(crate) fn wrap(found: Option<&Jsonb>) -> Datum {
+fn wrap(found: Option<&Jsonb>) -> Datum {
     found.map_or(Datum::Null, |value| own(value.clone()))
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn position(index: i32, length: usize) -> Option<usize> {
     usize::try_from(at).ok().filter(|at| *at < length)
 }
 
-pub(crate) fn walk<'a>(value: &'a Jsonb, path: &[Option<Arc<str>>]) -> Option<&'a Jsonb> {
+fn walk<'a>(value: &'a Jsonb, path: &[Option<Arc<str>>]) -> Option<&'a Jsonb> {
     let mut at = value;
     for part in path {
         let part = part.as_deref()?;
@@ -209,7 +209,7 @@ fn has_key(value: &Jsonb, key: &str) -> bool {
     }
 }
 
-pub(crate) fn concat(left: &Jsonb, right: &Jsonb) -> Jsonb {
+fn concat(left: &Jsonb, right: &Jsonb) -> Jsonb {
     match (left, right) {
         (Jsonb::Object(a), Jsonb::Object(b)) => {
             Jsonb::object(a.entries().iter().chain(b.entries()).cloned().collect())

@@ -12,8 +12,7 @@ mod times;
 use crate::registry::Registry;
 
 pub(crate) use arith::{overflow, power, square_root, underflow};
-pub(crate) use json::{as_text, own, path_of, position, walk, wrap};
-pub(crate) use times::{add_to_timestamp, add_to_timestamptz};
+pub(crate) use json::{as_text, own, path_of, position};
 
 pub(crate) fn register(r: &mut Registry) {
     compare::register(r);

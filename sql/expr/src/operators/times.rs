@@ -63,16 +63,16 @@ fn join_zoned(date: &Datum, time: &Datum) -> EvalResult {
     Ok(Datum::Timestamptz(datetime::checked_timestamp(utc)?))
 }
 
-pub(crate) fn add_to_timestamp(t: i64, interval: Interval) -> EvalResult {
+fn add_to_timestamp(t: i64, interval: Interval) -> EvalResult {
     Ok(Datum::Timestamp(datetime::timestamp_add(t, interval)?))
 }
 
-pub(crate) fn add_to_timestamptz(t: i64, interval: Interval, ctx: &EvalContext<'_>) -> EvalResult {
+fn add_to_timestamptz(t: i64, interval: Interval, ctx: &EvalContext<'_>) -> EvalResult {
     Ok(Datum::Timestamptz(datetime::timestamptz_add(t, interval, &ctx.types.timezone)?))
 }
 
 /// `timestamp - timestamp`: days and time, no months.
-pub(crate) fn difference(a: i64, b: i64) -> Result<Interval> {
+fn difference(a: i64, b: i64) -> Result<Interval> {
     Ok(datetime::timestamp_diff(a, b)?)
 }
 
