@@ -147,12 +147,10 @@ impl RangeSender {
     async fn find(&self, key: &Key, before: bool) -> KvResult<Arc<RangeDescriptor>> {
         let started = Instant::now();
         loop {
-            if let Some(replica) = self.local(key, before) {
-                return Ok(replica.descriptor());
-            }
             let known = if before { self.cache.before(key) } else { self.cache.at(key) };
-            if let Some(known) = known {
-                return Ok(known);
+            let local = self.local(key, before);
+            if let Some(found) = newer(local, known) {
+                return Ok(found);
             }
             if self.ask_peers(Envelope::Locate { key: key.clone(), before }).await {
                 continue;
@@ -233,7 +231,8 @@ impl RangeSender {
         request: RangeRequest,
     ) -> Result<(RangeResponse, Served), RangeError> {
         let range = descriptor.range;
-        let mut started = Instant::now();
+        let asked = Instant::now();
+        let mut started = asked;
         let mut redirects = 0;
         let mut maybe = None;
         let mut hint = None;
@@ -242,7 +241,7 @@ impl RangeSender {
             let miss = match target {
                 Some(target) => {
                     let node = self.node_of(&target);
-                    match self.attempt(range, target, &request).await {
+                    match self.attempt(range, target, &request, asked).await {
                         Ok(Ok(response)) => return Ok((response, Served { node, redirects })),
                         Ok(Err(RangeError::NotLeader { leader, .. })) => {
                             self.cache.learn_leader(range, leader.as_ref());
@@ -256,10 +255,12 @@ impl RangeSender {
                             if let Some(actual) = &actual {
                                 self.cache.learn(actual);
                             }
+                            // The caller looks again at once: give a replica that is behind a moment.
+                            tokio::time::sleep(Duration::from_millis(1)).await;
                             return Err(RangeError::WrongRange { actual });
                         }
                         Ok(Err(RangeError::Kv(KvError::LockTimeout { .. })))
-                            if is_open_ended(&request) =>
+                            if wait_left(&request, asked).is_some() =>
                         {
                             // Only this call's share of the wait is over.
                             started = Instant::now();
@@ -351,11 +352,12 @@ impl RangeSender {
         range: RangeId,
         target: Target,
         request: &RangeRequest,
+        asked: Instant,
     ) -> Result<Result<RangeResponse, RangeError>, Miss> {
         match target {
             Target::Here(group) => Ok(self.evaluator.execute(&group, request.clone()).await),
             Target::There(place) => {
-                let (request, timeout) = self.for_the_road(request);
+                let (request, timeout) = self.for_the_road(request, asked);
                 let payload = encode(&Envelope::Execute { range, request });
                 match self.call(&place.address, payload, timeout).await? {
                     Reply::Executed(result) => Ok(result),
@@ -379,12 +381,13 @@ impl RangeSender {
     }
 
     /// The request as another node gets it, and how long to wait for the answer.
-    fn for_the_road(&self, request: &RangeRequest) -> (RangeRequest, Duration) {
+    fn for_the_road(&self, request: &RangeRequest, asked: Instant) -> (RangeRequest, Duration) {
+        let left = wait_left(request, asked).unwrap_or_default();
         let mut request = request.clone();
         let mut timeout = self.tuning.call_timeout;
         match &mut request {
             RangeRequest::Lock { wait: WaitPolicy::Wait(limit), .. } => {
-                let wait = limit.unwrap_or(LOCK_WAIT_MAX).min(LOCK_WAIT_MAX);
+                let wait = left.min(LOCK_WAIT_MAX);
                 *limit = Some(wait);
                 timeout += wait;
             }
@@ -483,8 +486,31 @@ impl RangeSender {
     }
 }
 
-fn is_open_ended(request: &RangeRequest) -> bool {
-    matches!(request, RangeRequest::Lock { wait: WaitPolicy::Wait(None), .. })
+/// A leader's own descriptor is right. A follower's may be behind what other nodes told.
+fn newer(
+    local: Option<Arc<Replica>>,
+    known: Option<Arc<RangeDescriptor>>,
+) -> Option<Arc<RangeDescriptor>> {
+    let Some(replica) = local else { return known };
+    let own = replica.descriptor();
+    if replica.leadership() != Leadership::Follower {
+        return Some(own);
+    }
+    let ahead = |known: &Arc<RangeDescriptor>| {
+        known.range != own.range || known.generation > own.generation
+    };
+    Some(known.filter(ahead).unwrap_or(own))
+}
+
+/// What is left of a wait for a lock that began at `since`; `None` if nothing is, or it is no wait.
+fn wait_left(request: &RangeRequest, since: Instant) -> Option<Duration> {
+    match request {
+        RangeRequest::Lock { wait: WaitPolicy::Wait(None), .. } => Some(Duration::MAX),
+        RangeRequest::Lock { wait: WaitPolicy::Wait(Some(limit)), .. } => {
+            limit.checked_sub(since.elapsed())
+        }
+        _ => None,
+    }
 }
 
 /// Whether it matters if a request was carried out without an answer.

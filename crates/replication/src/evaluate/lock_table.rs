@@ -304,7 +304,8 @@ impl LockTable {
         }
     }
 
-    /// Releases what belongs to transactions that were not heard of in time.
+    /// Releases what belongs to transactions that were not heard of in time; answers those that held
+    /// something.
     pub fn expire(&mut self, now: Duration) -> Vec<TxnId> {
         let dead: Vec<TxnId> = self
             .txns
@@ -312,8 +313,9 @@ impl LockTable {
             .filter(|(_, holdings)| holdings.expires <= now)
             .map(|(txn, _)| *txn)
             .collect();
+        let held = dead.iter().copied().filter(|txn| !self.txns[txn].keys.is_empty()).collect();
         dead.iter().for_each(|txn| self.release(*txn));
-        dead
+        held
     }
 
     /// The range of `span` is led elsewhere now: its locks are void, its waiters must move.

@@ -42,6 +42,9 @@ mod record;
 mod request;
 mod two_phase;
 
+#[cfg(test)]
+mod tests;
+
 pub use gate::Admission;
 pub use group::Group;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
