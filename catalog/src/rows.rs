@@ -16,7 +16,7 @@
 //! Example: `(a int4, b text, c int4)`, row (7, 'hi', NULL):
 //!
 //! ```text
-//! 11  03 00  04  04 06 06  <4 bytes of 7> 68 69
+//! 11  03 00  04  01 03 03  07 68 69
 //! ```
 
 use crate::Result;

@@ -18,6 +18,7 @@ use core_domain::{
     ClusterId, Key, KvError, KvStore, KvTransaction, LockMode, LockedValue, NodeId,
     TokenKey, TxnOptions, WaitPolicy,
 };
+use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -63,30 +64,36 @@ fn node_key(node: NodeId) -> Key {
 
 /// The cluster's record; drawn now if this node is the first to ask.
 pub async fn cluster_record(kv: &dyn KvStore, founders: &[String]) -> Result<ClusterRecord> {
-    in_transaction(kv, async |txn| {
-        if let Some(record) = read_locked(txn, &cluster_key()).await? {
-            return Ok(record);
-        }
-        let record = ClusterRecord {
-            cluster: ClusterId(rand::random()),
-            token_key: rand::random(),
-            founders: founders.to_vec(),
-        };
-        write(txn, cluster_key(), &record)?;
-        write(txn, next_key(), &(founders.len() as u64 + 1))?;
-        Ok(record)
+    let drawn = ClusterRecord {
+        cluster: ClusterId(rand::random()),
+        token_key: rand::random(),
+        founders: founders.to_vec(),
+    };
+    in_transaction(kv, |txn| {
+        let drawn = drawn.clone();
+        Box::pin(async move {
+            if let Some(record) = read_locked(&*txn, &cluster_key()).await? {
+                return Ok(record);
+            }
+            write(&*txn, cluster_key(), &drawn)?;
+            write(&*txn, next_key(), &(drawn.founders.len() as u64 + 1))?;
+            Ok(drawn)
+        })
     })
     .await
 }
 
 /// Tells the cluster where this node is reached now.
 pub async fn register(kv: &dyn KvStore, node: NodeId, record: &NodeRecord) -> Result<()> {
-    in_transaction(kv, async |txn| {
-        let known: Option<NodeRecord> = read_locked(txn, &node_key(node)).await?;
-        if known.as_ref() != Some(record) {
-            write(txn, node_key(node), record)?;
-        }
-        Ok(())
+    in_transaction(kv, |txn| {
+        let record = record.clone();
+        Box::pin(async move {
+            let known: Option<NodeRecord> = read_locked(&*txn, &node_key(node)).await?;
+            if known.as_ref() != Some(&record) {
+                write(&*txn, node_key(node), &record)?;
+            }
+            Ok(())
+        })
     })
     .await
 }
@@ -111,25 +118,28 @@ impl JoinService {
     async fn admit(&self, request: &JoinRequest) -> Result<Identity> {
         let founders = &self.record.founders;
         let position = founders.iter().position(|founder| *founder == request.address);
-        let node = in_transaction(&*self.kv, async |txn| {
-            let placeholder = NodeRecord {
-                address: request.address.clone(),
-                sql_address: String::new(),
-                http_address: String::new(),
-            };
-            if let Some(position) = position {
-                let node = NodeId(position as u64 + 1);
-                if read_locked::<NodeRecord>(txn, &node_key(node)).await?.is_none() {
-                    write(txn, node_key(node), &placeholder)?;
-                    return Ok(node);
+        let placeholder = NodeRecord {
+            address: request.address.clone(),
+            sql_address: String::new(),
+            http_address: String::new(),
+        };
+        let node = in_transaction(&*self.kv, |txn| {
+            let placeholder = placeholder.clone();
+            Box::pin(async move {
+                if let Some(position) = position {
+                    let node = NodeId(position as u64 + 1);
+                    if read_locked::<NodeRecord>(&*txn, &node_key(node)).await?.is_none() {
+                        write(&*txn, node_key(node), &placeholder)?;
+                        return Ok(node);
+                    }
                 }
-            }
-            let next: u64 = read_locked(txn, &next_key())
-                .await?
-                .ok_or_else(|| KvError::Internal("the cluster has no node counter".into()))?;
-            write(txn, next_key(), &(next + 1))?;
-            write(txn, node_key(NodeId(next)), &placeholder)?;
-            Ok(NodeId(next))
+                let next: u64 = read_locked(&*txn, &next_key())
+                    .await?
+                    .ok_or_else(|| KvError::Internal("the cluster has no node counter".into()))?;
+                write(&*txn, next_key(), &(next + 1))?;
+                write(&*txn, node_key(NodeId(next)), &placeholder)?;
+                Ok(NodeId(next))
+            })
         })
         .await?;
         Ok(Identity { node, cluster: Some(self.record.cluster), founders: founders.clone() })
@@ -147,14 +157,14 @@ pub async fn ask_to_join(transport: &dyn Transport, via: &str) -> Result<Identit
 /// Runs `body` in a transaction, again as long as the cluster says that it may succeed.
 async fn in_transaction<T>(
     kv: &dyn KvStore,
-    body: impl AsyncFn(&dyn KvTransaction) -> Result<T, KvError>,
+    body: impl Fn(Arc<dyn KvTransaction>) -> BoxFuture<'static, Result<T, KvError>> + Send + Sync,
 ) -> Result<T> {
     let mut last = anyhow!("never tried");
     for _ in 0..ATTEMPTS_MAX {
         let attempt = async {
             let txn = kv.begin(TxnOptions::default()).await?;
             txn.begin_statement().await?;
-            match body(&*txn).await {
+            match body(txn.clone()).await {
                 Ok(value) => {
                     txn.commit().await?;
                     Ok(value)

@@ -1,0 +1,306 @@
+//! From text to plan: the plan cache, and planning again when the catalog has moved.
+
+use super::Session;
+use crate::error::{SqlError, SqlResult};
+use crate::plan_cache::CacheKey;
+use crate::prepared::{ColumnDesc, PlanKey, Prepared, Statement, VersionedPlan};
+use catalog::Catalog;
+use datum::SqlType;
+use planner::Planned;
+use std::sync::Arc;
+
+impl Session {
+    /// Cuts a simple query's text into statements. No statement: EmptyQueryResponse.
+    ///
+    /// # Errors
+    /// 42601 with a position in the whole text; nothing of it is executed then.
+    pub fn split(&mut self, sql: &str) -> SqlResult<Vec<Statement>> {
+        // A text that was planned as one statement before need not be parsed.
+        let key = self.cache_key(sql.into(), &[]);
+        if let Some(prepared) = self.server.plans.get(&key) {
+            if let Some(parsed) = prepared.parsed.clone() {
+                return Ok(vec![Statement { text: prepared.text.clone(), offset: 0, parsed }]);
+            }
+        }
+        let statements = match planner::parse(sql) {
+            Ok(statements) => statements,
+            Err(error) => {
+                self.note_failure();
+                return Err(error.into());
+            }
+        };
+        let statements = statements.into_iter().map(|parsed| Statement {
+            text: parsed.text.clone(),
+            offset: parsed.offset,
+            parsed: Arc::new(parsed),
+        });
+        Ok(statements.collect())
+    }
+
+    /// Plans one statement of a simple query.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the statement; the session has noted it.
+    pub async fn plan(&mut self, statement: &Statement) -> SqlResult<Arc<Prepared>> {
+        let planned = self.plan_cached(statement, &[]).await;
+        self.noting(planned)
+    }
+
+    /// Plans the one statement of a Parse message. `param_oids` may be shorter than the list of
+    /// parameters; zero means: infer.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the statement; the session has noted it.
+    pub async fn prepare(&mut self, sql: &str, param_oids: &[u32]) -> SqlResult<Arc<Prepared>> {
+        let prepared = self.prepare_text(sql, param_oids).await;
+        self.noting(prepared)
+    }
+
+    async fn prepare_text(&mut self, sql: &str, oids: &[u32]) -> SqlResult<Arc<Prepared>> {
+        let mut types = Vec::with_capacity(oids.len());
+        for &oid in oids {
+            types.push(match oid {
+                0 => SqlType::Unknown,
+                oid => SqlType::from_oid(oid).ok_or_else(|| {
+                    SqlError::new("42704", format!("type with OID {oid} does not exist"))
+                })?,
+            });
+        }
+        let key = self.cache_key(sql.into(), &types);
+        if let Some(prepared) = self.server.plans.get(&key)
+            && self.txn.catalog.is_none()
+        {
+            self.current_plan(&prepared).await?;
+            return Ok(prepared);
+        }
+        let mut statements = planner::parse(sql)?;
+        if statements.len() > 1 {
+            return Err(SqlError::new(
+                "42601",
+                "cannot insert multiple commands into a prepared statement",
+            ));
+        }
+        let Some(parsed) = statements.pop() else {
+            return Ok(Arc::new(Prepared::empty(self.catalog().await?)));
+        };
+        let statement = Statement {
+            text: parsed.text.clone(),
+            offset: parsed.offset,
+            parsed: Arc::new(parsed),
+        };
+        let prepared = self.plan_cached(&statement, &types).await?;
+        if self.txn.catalog.is_none() && prepared.plan().planned.cacheable {
+            self.server.plans.put(key, prepared.clone());
+        }
+        Ok(prepared)
+    }
+
+    pub(super) async fn plan_cached(
+        &mut self,
+        statement: &Statement,
+        types: &[SqlType],
+    ) -> SqlResult<Arc<Prepared>> {
+        self.refuse_if_shut_down()?;
+        let private = self.txn.catalog.is_some();
+        let key = self.cache_key(statement.text.clone(), types);
+        if !private && let Some(prepared) = self.server.plans.get(&key) {
+            self.current_plan(&prepared).await?;
+            return Ok(prepared);
+        }
+        let parsed = statement.parsed.clone();
+        let plan = self.bind(&parsed, types).await?;
+        let columns = plan.planned.columns.as_deref().map(describe);
+        let cacheable = plan.planned.cacheable && !private;
+        let text = statement.text.clone();
+        let prepared = Arc::new(Prepared::new(text, statement.offset, parsed, columns, plan));
+        if cacheable {
+            self.server.plans.put(key, prepared.clone());
+        }
+        Ok(prepared)
+    }
+
+    /// The plan as of the current catalog and search path.
+    ///
+    /// # Errors
+    /// What has become wrong with the statement; 0A000 if its columns have changed.
+    pub(super) async fn current_plan(
+        &mut self,
+        prepared: &Arc<Prepared>,
+    ) -> SqlResult<Arc<VersionedPlan>> {
+        let plan = prepared.plan();
+        let private = self.txn.catalog.is_some();
+        if !private {
+            let catalog = self.catalog().await?;
+            if plan.is_for(catalog.version(), self.database.oid, &self.effective.search_path) {
+                return Ok(plan);
+            }
+        }
+        let Some(parsed) = &prepared.parsed else { return Ok(plan) };
+        let renewed = Arc::new(self.bind(parsed, &prepared.param_types).await?);
+        let columns = renewed.planned.columns.as_deref().map(describe);
+        let same = match (&columns, &prepared.columns) {
+            (None, None) => true,
+            (Some(new), Some(old)) => {
+                new.len() == old.len() && new.iter().zip(&**old).all(|(n, o)| n.ty == o.ty)
+            }
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if !same {
+            return Err(SqlError::new("0A000", "cached plan must not change result type"));
+        }
+        if !private && renewed.planned.cacheable {
+            prepared.replace_plan(renewed.clone());
+        }
+        Ok(renewed)
+    }
+
+    /// Plans on the current catalog; looks for a newer one if a name is not found.
+    pub(super) async fn bind(
+        &mut self,
+        parsed: &planner::Statement,
+        types: &[SqlType],
+    ) -> SqlResult<VersionedPlan> {
+        let catalog = self.catalog().await?;
+        match self.bind_on(&catalog, parsed, types) {
+            Ok(planned) => Ok(self.versioned(&catalog, planned)),
+            Err(error) if self.txn.catalog.is_none() && is_missing_name(error.sqlstate) => {
+                let newer = self.server.catalog.refresh().await?;
+                if newer.version() == catalog.version() {
+                    return Err(error.into());
+                }
+                let planned = self.bind_on(&newer, parsed, types)?;
+                Ok(self.versioned(&newer, planned))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn bind_on(
+        &self,
+        catalog: &Catalog,
+        parsed: &planner::Statement,
+        types: &[SqlType],
+    ) -> planner::Result<Planned> {
+        let user = self.core.current_user();
+        let mut context_types = self.effective.types.clone();
+        context_types.now = match self.txn.started_at {
+            0 => super::now_micros(),
+            started => started,
+        };
+        let context = planner::BindContext {
+            catalog,
+            database: self.database.oid,
+            search_path: &self.effective.schemas,
+            param_types: types,
+            types: &context_types,
+            user: &user,
+        };
+        planner::bind(parsed, &context)
+    }
+
+    pub(super) fn versioned(&self, catalog: &Arc<Catalog>, planned: Planned) -> VersionedPlan {
+        VersionedPlan {
+            planned,
+            made_for: PlanKey {
+                catalog: catalog.version(),
+                database: self.database.oid,
+                search_path: self.effective.search_path.clone(),
+            },
+            catalog: catalog.clone(),
+        }
+    }
+
+    /// The catalog that statements of this session see now.
+    pub(super) async fn catalog(&self) -> SqlResult<Arc<Catalog>> {
+        match &self.txn.catalog {
+            Some(changed) => Ok(changed.clone()),
+            None => self.server.catalog.current().await,
+        }
+    }
+
+    fn cache_key(&self, text: Arc<str>, types: &[SqlType]) -> CacheKey {
+        CacheKey {
+            text,
+            database: self.database.oid,
+            search_path: self.effective.search_path.clone(),
+            user: self.core.user.clone(),
+            param_types: types.to_vec(),
+        }
+    }
+
+    /// Named prepared statements, shared by PREPARE and the protocol.
+    ///
+    /// # Errors
+    /// 42P05 if the name is taken; the unnamed statement ("") is replaced.
+    pub fn store_prepared(&mut self, name: &str, prepared: Arc<Prepared>) -> SqlResult<()> {
+        if !name.is_empty() && self.prepared.contains_key(name) {
+            let error =
+                SqlError::new("42P05", format!("prepared statement \"{name}\" already exists"));
+            return self.noting(Err(error));
+        }
+        self.prepared.insert(name.to_owned(), prepared);
+        Ok(())
+    }
+
+    /// # Errors
+    /// 26000 if there is none.
+    pub fn prepared(&self, name: &str) -> SqlResult<Arc<Prepared>> {
+        self.prepared.get(name).cloned().ok_or_else(|| match name {
+            "" => SqlError::new("26000", "unnamed prepared statement does not exist"),
+            name => {
+                SqlError::new("26000", format!("prepared statement \"{name}\" does not exist"))
+            }
+        })
+    }
+
+    pub fn close_prepared(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
+}
+
+fn describe(columns: &[planner::OutColumn]) -> Arc<[ColumnDesc]> {
+    let columns = columns.iter().map(|column| ColumnDesc {
+        name: column.name.as_str().into(),
+        ty: column.ty.clone(),
+        table_oid: column.table_oid,
+        attnum: column.attnum,
+    });
+    columns.collect()
+}
+
+/// Errors that a newer catalog may cure.
+fn is_missing_name(sqlstate: &str) -> bool {
+    matches!(sqlstate, "42P01" | "42703" | "3F000" | "42704" | "3D000" | "42883")
+}
+
+/// The name behind the OID of a reg* value.
+pub(super) fn reg_name(session: &Session, ty: &SqlType, oid: u32) -> Option<String> {
+    use catalog::deparse::quote_identifier;
+    let catalog = match &session.txn.catalog {
+        Some(changed) => changed.clone(),
+        None => session.server.catalog.known()?,
+    };
+    if oid == 0 {
+        return Some("-".to_owned());
+    }
+    match ty {
+        SqlType::Regclass => {
+            let relation = catalog.relation_by_oid(oid)?;
+            let name = quote_identifier(relation.name()).to_string();
+            let (database, path) = (session.database.oid, &session.effective.schemas);
+            if catalog.is_visible(database, path, oid) {
+                return Some(name);
+            }
+            let schema = catalog.schema_name(relation.schema())?;
+            Some(format!("{}.{name}", quote_identifier(schema)))
+        }
+        SqlType::Regnamespace => catalog.schema_name(oid).map(|n| quote_identifier(n).to_string()),
+        SqlType::Regrole => catalog.role(oid).map(|r| quote_identifier(&r.name).to_string()),
+        SqlType::Regtype => SqlType::from_oid(oid).map(|ty| ty.name()),
+        SqlType::Regproc => {
+            let mut all = expr::registry::all_functions().into_iter();
+            all.find(|f| f.0.oid == oid).map(|f| f.0.name.to_owned())
+        }
+        _ => None,
+    }
+}

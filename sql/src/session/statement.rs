@@ -1,0 +1,595 @@
+//! Running a plan: its transaction, its limits, its second chances.
+//!
+//! ```text
+//! execute ─▶ current plan ─▶ transaction control, settings, cursors ...        (no retry)
+//!                       └──▶ begin statement ─▶ run ─▶ commit if on its own    (again on a lost race,
+//!                                                                              while nothing has left)
+//! ```
+//!
+//! A statement on its own (no block around it) is a transaction: when it loses a race it is rolled
+//! back and executed again from its start, with a fresh snapshot, as long as none of its rows has
+//! left. Inside a block a lost race is the client's to handle (40001).
+
+use super::facts::Facts;
+use super::transaction::Block;
+use super::{Session, now_micros};
+use crate::context::ExecContext;
+use crate::error::{SqlError, SqlResult};
+use crate::outcome::{Outcome, Row, RowSource, RowStream, TagKind};
+use crate::prepared::{ColumnDesc, Prepared, VersionedPlan};
+use crate::{copy, ddl, explain, oltp, relational, write};
+use async_trait::async_trait;
+use crate::settings::Effective;
+use catalog::Catalog;
+use core_domain::{IsolationLevel, WaitPolicy};
+use datum::{Datum, TypeContext};
+use planner::{CopyDirection, Plan, Tag, UtilityPlan};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How often a statement on its own is executed again after a lost race.
+const ATTEMPTS_MAX: u32 = 20;
+
+/// Rows that a block's next statement must not disturb.
+pub(super) type OpenStream = Weak<SharedStream>;
+
+impl Session {
+    /// Executes a planned statement. `params` are of the types in `prepared.param_types`.
+    ///
+    /// # Errors
+    /// Whatever went wrong; the session has noted it.
+    pub async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+    ) -> SqlResult<Outcome> {
+        self.core.clear_cancel();
+        self.note_activity("active", Some(&prepared.text));
+        let mut outcome = self.execute_prepared(prepared, params).await;
+        if let Err(error) = &mut outcome
+            && prepared.offset > 0
+            && let Some(position) = &mut error.position
+        {
+            *position += prepared.offset;
+        }
+        self.renew_effective();
+        let outcome = self.noting(outcome);
+        self.note_activity(self.idle_state(), None);
+        outcome
+    }
+
+    async fn execute_prepared(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+    ) -> SqlResult<Outcome> {
+        if prepared.is_empty() {
+            return Ok(Outcome::Empty);
+        }
+        if self.has_failed() && !self.ends_failure(prepared) {
+            return Err(failed_block());
+        }
+        self.refuse_if_shut_down()?;
+        if params.len() != prepared.param_types.len() {
+            return Err(SqlError::new(
+                "08P01",
+                format!(
+                    "bind message supplies {} parameters, but prepared statement requires {}",
+                    params.len(),
+                    prepared.param_types.len()
+                ),
+            ));
+        }
+        // COMMIT and its kin must work whatever the catalog says.
+        let plan = match &prepared.plan().planned.plan {
+            Plan::Txn(txn) => return self.control(txn).await,
+            _ => self.current_plan(prepared).await?,
+        };
+        self.execute_plan(&plan, prepared, params).await
+    }
+
+    pub(super) async fn execute_plan(
+        &mut self,
+        plan: &Arc<VersionedPlan>,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+    ) -> SqlResult<Outcome> {
+        let columns = &prepared.columns;
+        match &plan.planned.plan {
+            Plan::Empty => Ok(Outcome::Empty),
+            Plan::Txn(txn) => self.control(txn).await,
+            Plan::Session(command) => self.session_command(command, columns).await,
+            Plan::Prepare(prepare) => self.prepare_command(prepare).await,
+            Plan::Execute(execute) => Box::pin(self.execute_command(execute)).await,
+            Plan::Deallocate(name) => self.deallocate(name.as_deref()),
+            Plan::DeclareCursor(cursor) => Box::pin(self.declare_cursor(cursor, plan)).await,
+            Plan::Fetch(fetch) => self.fetch(fetch, columns),
+            Plan::CloseCursor(name) => self.close_cursor(name.as_deref()),
+            Plan::Listen(_) => Err(SqlError::unsupported("LISTEN")),
+            Plan::Unlisten(_) => Ok(Outcome::Complete { tag: "UNLISTEN".to_owned() }),
+            Plan::Notify { .. } => Err(SqlError::unsupported("NOTIFY")),
+            Plan::Copy(copy) if matches!(copy.direction, CopyDirection::From(_)) => {
+                self.begin_copy_in(copy, plan).await
+            }
+            Plan::Oltp(_)
+            | Plan::Query(_)
+            | Plan::Write(_)
+            | Plan::WithWrites { .. }
+            | Plan::Copy(_)
+            | Plan::Utility(_)
+            | Plan::Ddl(_)
+            | Plan::Explain(_) => self.run(plan, prepared, params).await,
+        }
+    }
+
+    /// Runs a statement that reads or writes, again if it may and must.
+    async fn run(
+        &mut self,
+        plan: &Arc<VersionedPlan>,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+    ) -> SqlResult<Outcome> {
+        let params: Arc<[Datum]> = params.into();
+        let alone = self.txn.block == Block::None;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let result = self.attempt(plan, prepared, &params, alone).await;
+            match result {
+                Err(error) if alone => {
+                    self.abort().await;
+                    if !error.retryable || attempt == ATTEMPTS_MAX {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, attempt, "statement executed again");
+                    if attempt > 2 {
+                        tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        plan: &Arc<VersionedPlan>,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        alone: bool,
+    ) -> SqlResult<Outcome> {
+        let columns = &prepared.columns;
+        let newest;
+        let plan = match &plan.planned.plan {
+            Plan::Ddl(_) => {
+                newest = self.plan_ddl(prepared).await?;
+                &newest
+            }
+            _ => plan,
+        };
+        let ctx = self.begin_statement(plan, params.clone()).await?;
+        let core = self.core.clone();
+        let timeout = self.effective.statement_timeout;
+        let limits = limits(core, timeout);
+        let outcome = if let Plan::Ddl(statement) = &plan.planned.plan {
+            tokio::select! {
+                biased;
+                result = ddl::execute(self, statement, &plan.planned, &ctx) => {
+                    Ok(Outcome::Complete { tag: result? })
+                }
+                error = limits => Err(error),
+            }
+        } else {
+            tokio::select! {
+                biased;
+                result = run_plan(plan, columns, &ctx) => result,
+                error = limits => Err(error),
+            }
+        };
+        let mut outcome = outcome?;
+        self.last_guarantee = Some(ctx.txn.guarantee());
+        self.saw(ctx.snapshot);
+        if !alone {
+            self.keep_apart(&mut outcome);
+            return Ok(outcome);
+        }
+        match &mut outcome {
+            // Rows still to come: the stream keeps its transaction, which only reads.
+            Outcome::Rows { rows, .. } if !rows.is_ready() && !plan.planned.plan.writes() => {
+                self.release();
+                return Ok(outcome);
+            }
+            Outcome::CopyOut(_) => {
+                self.release();
+                return Ok(outcome);
+            }
+            Outcome::Rows { rows, .. } if !rows.is_ready() => {
+                let tag = rows.tag_kind();
+                *rows = RowStream::ready(rows.collect().await?).with_tag_kind(tag);
+            }
+            Outcome::Rows { .. } | Outcome::Complete { .. } | Outcome::CopyIn(_) => {}
+            Outcome::Empty => {}
+        }
+        self.commit().await?;
+        Ok(outcome)
+    }
+
+    /// DDL is planned on the newest catalog, which nobody else can change from now on.
+    async fn plan_ddl(&mut self, prepared: &Prepared) -> SqlResult<Arc<VersionedPlan>> {
+        if self.txn.block == Block::None {
+            self.start_transaction(now_micros());
+        }
+        if self.txn.isolation == IsolationLevel::Serializable {
+            return Err(serializable_unsupported());
+        }
+        let kv = self.txn.open(&self.server).await?;
+        if !self.txn.has_snapshot {
+            kv.begin_statement().await?;
+        }
+        let wait = WaitPolicy::Wait(self.effective.lock_timeout);
+        let version = ddl::lock_catalog(&*kv, wait).await?;
+        let catalog = ddl::newest(self, &*kv, version).await?;
+        let Some(parsed) = &prepared.parsed else {
+            return Err(SqlError::internal("DDL without a statement"));
+        };
+        let planned = self.bind_on(&catalog, parsed, &prepared.param_types)?;
+        Ok(Arc::new(self.versioned(&catalog, planned)))
+    }
+
+    /// CREATE SCHEMA's elements: DDL with the new schema first in the search path.
+    pub(crate) async fn execute_in_schema(
+        &mut self,
+        statement: &planner::Statement,
+        schema: &str,
+    ) -> SqlResult<()> {
+        let catalog = self.catalog().await?;
+        let mut schemas = vec![schema.to_owned()];
+        schemas.extend(self.effective.schemas.iter().cloned());
+        let before = self.effective.clone();
+        let changed = Effective { schemas: schemas.into(), ..(*before).clone() };
+        self.effective = Arc::new(changed);
+        let result = self.execute_element(statement, &catalog).await;
+        self.effective = before;
+        result
+    }
+
+    async fn execute_element(
+        &mut self,
+        statement: &planner::Statement,
+        catalog: &Arc<Catalog>,
+    ) -> SqlResult<()> {
+        let planned = self.bind_on(catalog, statement, &[])?;
+        let plan = self.versioned(catalog, planned);
+        let Plan::Ddl(element) = &plan.planned.plan else {
+            return Err(SqlError::unsupported("this statement in CREATE SCHEMA"));
+        };
+        let ctx = self.begin_statement(&plan, Arc::from([])).await?;
+        ddl::execute(self, element, &plan.planned, &ctx).await.map(|_| ())
+    }
+
+    /// The key-value statement and what the executors need.
+    pub(super) async fn begin_statement(
+        &mut self,
+        plan: &VersionedPlan,
+        params: Arc<[Datum]>,
+    ) -> SqlResult<Arc<ExecContext>> {
+        self.drain_open_stream().await;
+        let now = now_micros();
+        if self.txn.block == Block::None && self.txn.kv.is_none() {
+            self.start_transaction(now);
+        }
+        if self.txn.isolation == IsolationLevel::Serializable {
+            return Err(serializable_unsupported());
+        }
+        if self.txn.read_only && plan.planned.plan.writes() {
+            return Err(SqlError::new(
+                "25006",
+                format!(
+                    "cannot execute {} in a read-only transaction",
+                    plan.planned.tag.0
+                ),
+            ));
+        }
+        let kv = self.txn.open(&self.server).await?;
+        self.core.txn_id.store(kv.id().0, Ordering::Relaxed);
+        if let Plan::Write(write) = &plan.planned.plan {
+            let owner = kv.id().0;
+            self.txn.guards(&self.server, owner).share(write.table.oid).await?;
+        } else if let Plan::WithWrites { writes, .. } = &plan.planned.plan {
+            let owner = kv.id().0;
+            for (_, write) in writes {
+                self.txn.guards(&self.server, owner).share(write.table.oid).await?;
+            }
+        }
+        let snapshot = kv.begin_statement().await?;
+        self.txn.has_snapshot = true;
+        let types = match &self.txn.types {
+            Some(types) => types.clone(),
+            None => {
+                let types = TypeContext { now: self.txn.started_at, ..self.effective.types.clone() };
+                let types = Arc::new(types);
+                self.txn.types = Some(types.clone());
+                types
+            }
+        };
+        let facts = Facts {
+            server: self.server.clone(),
+            core: self.core.clone(),
+            catalog: plan.catalog.clone(),
+            database: self.database.oid,
+            schemas: self.effective.schemas.clone(),
+            txn: kv.clone(),
+        };
+        Ok(Arc::new(ExecContext {
+            server: self.server.clone(),
+            session: self.core.clone(),
+            database: self.database.oid,
+            role: self.role,
+            schemas: self.effective.schemas.clone(),
+            txn: kv,
+            snapshot,
+            catalog: plan.catalog.clone(),
+            types,
+            params,
+            statement_timestamp: now,
+            facts: Arc::new(facts),
+            lock_timeout: self.effective.lock_timeout,
+            cte_rows: HashMap::new(),
+        }))
+    }
+
+    /// In a block, rows that are still to come survive the block's next statement.
+    fn keep_apart(&mut self, outcome: &mut Outcome) {
+        let rows = match outcome {
+            Outcome::Rows { rows, .. } => rows,
+            Outcome::CopyOut(copy) => &mut copy.rows,
+            Outcome::Complete { .. } | Outcome::CopyIn(_) | Outcome::Empty => return,
+        };
+        if rows.is_ready() {
+            return;
+        }
+        let tag = rows.tag_kind();
+        let inner = std::mem::replace(rows, RowStream::ready(Vec::new()));
+        let shared = Arc::new(SharedStream {
+            state: tokio::sync::Mutex::new(SharedState {
+                stream: Some(inner),
+                ahead: VecDeque::new(),
+                failed: None,
+            }),
+        });
+        self.open_stream = Some(Arc::downgrade(&shared));
+        *rows = RowStream::pull(Box::new(SharedSource(shared)))
+            .with_tag_kind(tag)
+            .noting_failure_in(self.txn.stream_failed.clone());
+    }
+
+    /// Reads what an unfinished stream of this block still has to give: the statement that comes
+    /// moves the transaction's snapshot.
+    async fn drain_open_stream(&mut self) {
+        let Some(shared) = self.open_stream.take().and_then(|weak| weak.upgrade()) else { return };
+        let mut state = shared.state.lock().await;
+        let Some(mut stream) = state.stream.take() else { return };
+        match stream.collect().await {
+            Ok(rows) => state.ahead.extend(rows),
+            Err(error) => state.failed = Some(error),
+        }
+    }
+
+    fn ends_failure(&self, prepared: &Prepared) -> bool {
+        use planner::TxnPlan;
+        match &prepared.plan().planned.plan {
+            Plan::Txn(txn) => matches!(
+                txn,
+                TxnPlan::Commit { .. } | TxnPlan::Rollback { .. } | TxnPlan::RollbackTo(_)
+            ),
+            _ => false,
+        }
+    }
+
+    pub(super) fn refuse_if_shut_down(&self) -> SqlResult<()> {
+        match self.termination() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.txn.failed || self.txn.stream_failed.load(Ordering::Acquire)
+    }
+
+    /// A transaction block has failed.
+    pub(super) fn note_failure(&mut self) {
+        if self.txn.block != Block::None {
+            self.txn.failed = true;
+        }
+    }
+
+    /// An error of the wire's own happened: a bad Bind, a protocol violation.
+    pub fn fail(&mut self) {
+        self.note_failure();
+    }
+
+    pub(super) fn noting<T>(&mut self, result: SqlResult<T>) -> SqlResult<T> {
+        if result.is_err() {
+            self.note_failure();
+        }
+        result
+    }
+
+    pub(super) fn renew_effective(&mut self) {
+        let settings = self.core.settings.lock();
+        if !Arc::ptr_eq(settings.effective(), &self.effective) {
+            self.effective = settings.effective().clone();
+            self.txn.types = None;
+        }
+    }
+
+    fn note_activity(&self, state: &'static str, query: Option<&Arc<str>>) {
+        let now = now_micros();
+        let mut activity = self.core.activity.lock();
+        activity.state = state;
+        activity.state_change = now;
+        if let Some(query) = query {
+            activity.query = query.clone();
+            activity.query_start = now;
+        }
+        activity.transaction_start = self.txn.started_at;
+    }
+
+    fn idle_state(&self) -> &'static str {
+        match (self.txn.block, self.has_failed()) {
+            (Block::Explicit, true) => "idle in transaction (aborted)",
+            (Block::Explicit, false) => "idle in transaction",
+            (Block::None | Block::Implicit, _) => "idle",
+        }
+    }
+}
+
+pub(super) fn failed_block() -> SqlError {
+    SqlError::new(
+        "25P02",
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+pub(super) fn serializable_unsupported() -> SqlError {
+    SqlError::new("0A000", "isolation level SERIALIZABLE is not supported yet")
+        .with_hint("Use REPEATABLE READ, which allows write skew, or lock the rows you read.")
+}
+
+/// Resolves when the statement must end: a cancel request, or its time is over.
+async fn limits(core: Arc<super::SessionCore>, timeout: Option<Duration>) -> SqlError {
+    let timer = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = core.cancelled() => match core.is_terminated() {
+            true => SqlError::fatal("57P01", "terminating connection due to administrator command"),
+            false => SqlError::new("57014", "canceling statement due to user request"),
+        },
+        () = timer => SqlError::new("57014", "canceling statement due to statement timeout"),
+    }
+}
+
+async fn run_plan(
+    plan: &Arc<VersionedPlan>,
+    columns: &Option<Arc<[ColumnDesc]>>,
+    ctx: &Arc<ExecContext>,
+) -> SqlResult<Outcome> {
+    let planned = &plan.planned;
+    let with_rows = |rows: RowStream| {
+        let columns = columns.clone().unwrap_or_else(|| Arc::from([]));
+        Outcome::Rows { columns, rows }
+    };
+    match &planned.plan {
+        Plan::Explain(statement) => {
+            let lines = explain::execute(statement, ctx).await?;
+            let rows = lines.into_iter().map(|line| vec![Datum::text(line)]).collect();
+            Ok(with_rows(RowStream::ready_tagged(rows, "EXPLAIN")))
+        }
+        Plan::Copy(statement) => copy::begin_out(statement, ctx).await,
+        Plan::Utility(utility) => run_utility(utility, planned.tag, ctx),
+        other => match run_rows(other, planned.tag, ctx).await? {
+            Produced::Stream(rows) => Ok(with_rows(rows)),
+            Produced::Written(written) => {
+                let tag = planned.tag.render(written.count);
+                Ok(match columns {
+                    Some(_) => with_rows(RowStream::ready_tagged(written.rows, tag)),
+                    None => Outcome::Complete { tag },
+                })
+            }
+        },
+    }
+}
+
+pub(crate) enum Produced {
+    Stream(RowStream),
+    Written(write::Written),
+}
+
+/// Runs what produces rows: queries and writes.
+pub(crate) async fn run_rows(
+    plan: &Plan,
+    tag: Tag,
+    ctx: &Arc<ExecContext>,
+) -> SqlResult<Produced> {
+    match plan {
+        Plan::Oltp(oltp) => oltp::execute(oltp, ctx).await.map(Produced::Stream),
+        Plan::Query(query) => relational::execute(&query.rel, ctx).await.map(Produced::Stream),
+        Plan::Write(write) => write::execute(write, ctx).await.map(Produced::Written),
+        Plan::WithWrites { writes, body } => {
+            let mut ctx = ctx.clone();
+            for (id, write) in writes {
+                let written = write::execute(write, &ctx).await?;
+                ctx = Arc::new(ctx.with_cte_rows(*id, written.rows));
+            }
+            Box::pin(run_rows(body, tag, &ctx)).await
+        }
+        _ => Err(SqlError::unsupported(format!("{} here", tag.0))),
+    }
+}
+
+/// What is honest to do for PostgreSQL's maintenance commands.
+fn run_utility(plan: &UtilityPlan, tag: Tag, ctx: &ExecContext) -> SqlResult<Outcome> {
+    let done = Ok(Outcome::Complete { tag: tag.0.to_owned() });
+    match plan {
+        // Old versions are dropped by garbage collection; there are no statistics yet; the log is
+        // synced at every commit; indexes have no bloat. Nothing is left to be done.
+        UtilityPlan::Vacuum { .. }
+        | UtilityPlan::Analyze { .. }
+        | UtilityPlan::Checkpoint
+        | UtilityPlan::Reindex
+        | UtilityPlan::Cluster => done,
+        UtilityPlan::LockTable { .. } => {
+            let _ = ctx;
+            Err(SqlError::unsupported("LOCK TABLE"))
+        }
+    }
+}
+
+/// A stream that the session can read to its end when it must.
+pub(super) struct SharedStream {
+    state: tokio::sync::Mutex<SharedState>,
+}
+
+struct SharedState {
+    stream: Option<RowStream>,
+    ahead: VecDeque<Row>,
+    failed: Option<SqlError>,
+}
+
+struct SharedSource(Arc<SharedStream>);
+
+#[async_trait]
+impl RowSource for SharedSource {
+    async fn next(&mut self, rows_max: usize) -> SqlResult<Option<Vec<Row>>> {
+        let mut state = self.0.state.lock().await;
+        if !state.ahead.is_empty() {
+            let count = rows_max.min(state.ahead.len());
+            return Ok(Some(state.ahead.drain(..count).collect()));
+        }
+        if let Some(error) = state.failed.take() {
+            return Err(error);
+        }
+        match &mut state.stream {
+            Some(stream) => stream.next(rows_max).await,
+            None => Ok(None),
+        }
+    }
+}
+
+impl RowStream {
+    pub(crate) fn tag_kind(&self) -> TagKind {
+        self.tag.clone()
+    }
+
+    pub(crate) fn with_tag_kind(mut self, tag: TagKind) -> Self {
+        self.tag = tag;
+        self
+    }
+}

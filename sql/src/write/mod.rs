@@ -1,0 +1,194 @@
+//! The one way to change rows: INSERT, UPDATE, DELETE, COPY FROM and foreign-key actions.
+//!
+//! ```text
+//! find targets (targets.rs)  snapshot read or pinned keys ─▶ lock ─▶ newest version ─▶ look again
+//! new rows                   defaults, SET, generated columns, NOT NULL, CHECK
+//! change them (writer.rs)    lock what must be unique ─▶ look ─▶ put row and index entries
+//!   ON CONFLICT (conflict.rs)
+//! afterwards (referential.rs) parents exist (locked KeyShare); children of changed parents follow
+//! ```
+//!
+//! Locks are asked for in batches, one round for as many rows as a chunk holds. Everything is
+//! buffered in the key-value transaction until its commit, so a failed statement leaves nothing.
+//!
+//! All input of a statement is read before its first write: a statement does not see its own rows.
+
+mod conflict;
+mod referential;
+mod targets;
+pub(crate) mod violation;
+mod writer;
+
+use crate::context::ExecContext;
+use crate::error::{SqlError, SqlResult};
+use crate::oltp::project;
+use crate::outcome::Row;
+use crate::relational;
+use core_domain::LockMode;
+use datum::Datum;
+use planner::{InsertOp, InsertSource, UpdateOp, WriteOp, WritePlan};
+use std::sync::Arc;
+
+pub(crate) use referential::Effects;
+pub(crate) use writer::{Change, Rules, Writer};
+
+/// Rows handled between two rounds of locks.
+const CHUNK_ROWS: usize = 1000;
+
+/// What a write did.
+pub(crate) struct Written {
+    pub count: u64,
+    /// RETURNING.
+    pub rows: Vec<Row>,
+}
+
+pub(crate) async fn execute(plan: &WritePlan, ctx: &Arc<ExecContext>) -> SqlResult<Written> {
+    let code = ctx.server.codes.get(&plan.table, &ctx.catalog)?;
+    let writer = Writer::new(ctx, code);
+    let mut effects = Effects::default();
+    let mut written = Written { count: 0, rows: Vec::new() };
+    match &plan.op {
+        WriteOp::Insert(op) => insert(plan, op, &writer, &mut effects, &mut written).await?,
+        WriteOp::Update(op) => update(plan, op, &writer, &mut effects, &mut written).await?,
+        WriteOp::Delete(op) => {
+            let targets =
+                targets::find(&op.source, &writer.code, ctx, LockMode::Exclusive).await?;
+            for chunk in targets.chunks(CHUNK_ROWS) {
+                ctx.check_cancel()?;
+                let rows = chunk.iter().map(|t| (t.key.clone(), t.old.clone())).collect();
+                writer.delete(rows, &mut effects).await?;
+                written.count += chunk.len() as u64;
+                for target in chunk {
+                    let extra = &target.extra;
+                    returning(plan, &target.old, extra, ctx, &mut written.rows)?;
+                }
+            }
+        }
+    }
+    effects.finish(ctx).await?;
+    Ok(written)
+}
+
+async fn insert(
+    plan: &WritePlan,
+    op: &InsertOp,
+    writer: &Writer<'_>,
+    effects: &mut Effects,
+    written: &mut Written,
+) -> SqlResult<()> {
+    let ctx = writer.ctx;
+    let rules = Rules { checks: &plan.checks, generated: &plan.generated };
+    let rows = match &op.source {
+        InsertSource::Values(rows) => {
+            let eval = ctx.eval();
+            let rows = rows.iter().map(|exprs| project(exprs, &[], &eval));
+            rows.collect::<SqlResult<Vec<Row>>>()?
+        }
+        InsertSource::Query { rel, project: exprs } => {
+            let mut stream = relational::execute(rel, ctx).await?;
+            let mut rows = Vec::new();
+            while let Some(batch) = stream.next(CHUNK_ROWS).await? {
+                let eval = ctx.eval();
+                for row in batch {
+                    rows.push(project(exprs, &row, &eval)?);
+                }
+            }
+            rows
+        }
+    };
+    let mut rows = rows.into_iter();
+    let mut touched = conflict::Touched::default();
+    loop {
+        let chunk: Vec<Row> = rows.by_ref().take(CHUNK_ROWS).collect();
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        ctx.check_cancel()?;
+        let inserted = match &op.on_conflict {
+            None => writer.insert(chunk, &rules, effects).await?,
+            Some(clause) => {
+                conflict::insert(writer, chunk, &rules, clause, &mut touched, effects).await?
+            }
+        };
+        written.count += inserted.len() as u64;
+        for row in &inserted {
+            returning(plan, row, &[], ctx, &mut written.rows)?;
+        }
+    }
+}
+
+async fn update(
+    plan: &WritePlan,
+    op: &UpdateOp,
+    writer: &Writer<'_>,
+    effects: &mut Effects,
+    written: &mut Written,
+) -> SqlResult<()> {
+    let ctx = writer.ctx;
+    let rules = Rules { checks: &plan.checks, generated: &plan.generated };
+    let targets = targets::find(&op.source, &writer.code, ctx, op.lock_mode()).await?;
+    let mut targets = targets.into_iter();
+    loop {
+        let chunk: Vec<targets::Target> = targets.by_ref().take(CHUNK_ROWS).collect();
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        ctx.check_cancel()?;
+        let mut changes = Vec::with_capacity(chunk.len());
+        let mut extras = Vec::with_capacity(chunk.len());
+        for target in chunk {
+            let new = assign(&op.set, &target.old, &target.extra, ctx)?;
+            changes.push(Change { key: target.key, old: target.old, new });
+            extras.push(target.extra);
+        }
+        written.count += changes.len() as u64;
+        let new = writer.update(changes, &rules, effects).await?;
+        for (row, extra) in new.iter().zip(&extras) {
+            returning(plan, row, extra, ctx, &mut written.rows)?;
+        }
+    }
+}
+
+/// The old row with `set` applied; its expressions see the old row and `extra`.
+fn assign(
+    set: &[(usize, expr::Expr)],
+    old: &[Datum],
+    extra: &[Datum],
+    ctx: &ExecContext,
+) -> SqlResult<Row> {
+    let eval = ctx.eval();
+    let mut new = old.to_vec();
+    if extra.is_empty() {
+        for (ordinal, expr) in set {
+            new[*ordinal] = expr.eval(old, &eval)?;
+        }
+    } else {
+        let joined: Row = old.iter().chain(extra).cloned().collect();
+        for (ordinal, expr) in set {
+            new[*ordinal] = expr.eval(&joined, &eval)?;
+        }
+    }
+    Ok(new)
+}
+
+fn returning(
+    plan: &WritePlan,
+    row: &[Datum],
+    extra: &[Datum],
+    ctx: &ExecContext,
+    out: &mut Vec<Row>,
+) -> SqlResult<()> {
+    let Some(returning) = &plan.returning else { return Ok(()) };
+    let eval = ctx.eval();
+    if extra.is_empty() {
+        out.push(project(&returning.exprs, row, &eval)?);
+    } else {
+        let joined: Row = row.iter().chain(extra).cloned().collect();
+        out.push(project(&returning.exprs, &joined, &eval)?);
+    }
+    Ok(())
+}
+
+pub(crate) fn lock_refused() -> SqlError {
+    SqlError::internal("a lock was neither taken nor refused")
+}

@@ -1,0 +1,131 @@
+//! Which rows an UPDATE or DELETE changes: found at the snapshot, locked, and looked at again.
+
+use super::{CHUNK_ROWS, lock_refused};
+use crate::context::ExecContext;
+use crate::error::{SqlError, SqlResult};
+use crate::oltp::access::{Cursor, pinned_key};
+use crate::oltp::passes;
+use crate::outcome::Row;
+use crate::relational;
+use crate::table_code::TableCode;
+use core_domain::{Key, LockMode, LockedValue, ReadAt};
+use datum::Datum;
+use expr::Expr;
+use planner::TargetSource;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A row to change: its newest version, locked.
+pub(super) struct Target {
+    pub key: Key,
+    pub old: Row,
+    /// Columns of other tables that came with it.
+    pub extra: Row,
+}
+
+pub(super) async fn find(
+    source: &TargetSource,
+    code: &Arc<TableCode>,
+    ctx: &Arc<ExecContext>,
+    mode: LockMode,
+) -> SqlResult<Vec<Target>> {
+    match source {
+        TargetSource::Keys { access, filter, recheck } => {
+            if let Some(keys) = pinned_key(access, code, &ctx.eval())? {
+                let found = keys.into_iter().map(|key| (key, Row::new())).collect();
+                return lock(found, filter.as_ref(), Again::Always, code, ctx, mode).await;
+            }
+            let wanted = filter.as_ref().map(Expr::columns).unwrap_or_default();
+            let mut cursor = Cursor::open(access, code, ctx, ReadAt::Snapshot).await?;
+            let mut found = Vec::new();
+            while let Some(page) = cursor.next(ctx, &wanted, usize::MAX).await? {
+                ctx.check_cancel()?;
+                let eval = ctx.eval();
+                for row in page {
+                    if passes(filter.as_ref(), &row.row, &eval)? {
+                        found.push((row.key, Row::new()));
+                    }
+                }
+            }
+            let again = recheck.as_ref().or(filter.as_ref());
+            lock(found, again, Again::IfChanged, code, ctx, mode).await
+        }
+        TargetSource::Rel { rel, key_width, recheck } => {
+            let mut stream = relational::execute(rel, ctx).await?;
+            let mut found = Vec::new();
+            let mut seen = HashSet::new();
+            while let Some(rows) = stream.next(CHUNK_ROWS).await? {
+                for mut row in rows {
+                    let extra = row.split_off(*key_width);
+                    let key = row_key(code, &row)?;
+                    if seen.insert(key.clone()) {
+                        found.push((key, extra));
+                    }
+                }
+            }
+            lock(found, recheck.as_ref(), Again::IfChanged, code, ctx, mode).await
+        }
+        TargetSource::CurrentOf(_) => Err(SqlError::unsupported("WHERE CURRENT OF")),
+    }
+}
+
+fn row_key(code: &TableCode, key: &[Datum]) -> SqlResult<Key> {
+    if !code.row_keys.is_hidden() {
+        return Ok(code.row_keys.of_values(key)?);
+    }
+    match key {
+        [Datum::Int8(id)] => Ok(code.row_keys.hidden(*id)),
+        _ => Err(SqlError::internal("a hidden row id is not an int8")),
+    }
+}
+
+/// When to ask the condition of a locked row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It has not been asked yet.
+    Always,
+    /// Only if the row is not the one that the snapshot showed.
+    IfChanged,
+}
+
+async fn lock(
+    found: Vec<(Key, Row)>,
+    condition: Option<&Expr>,
+    again: Again,
+    code: &Arc<TableCode>,
+    ctx: &ExecContext,
+    mode: LockMode,
+) -> SqlResult<Vec<Target>> {
+    let mut targets = Vec::with_capacity(found.len());
+    let mut found = found.into_iter();
+    loop {
+        let chunk: Vec<(Key, Row)> = found.by_ref().take(CHUNK_ROWS).collect();
+        if chunk.is_empty() {
+            return Ok(targets);
+        }
+        let keys: Vec<Key> = chunk.iter().map(|(key, _)| key.clone()).collect();
+        let locked = ctx.txn.lock(&keys, mode, ctx.wait()).await?;
+        let eval = ctx.eval();
+        for ((key, extra), locked) in chunk.into_iter().zip(locked) {
+            let (value, committed_at) = match locked {
+                LockedValue::Locked { value: Some(value), committed_at } => (value, committed_at),
+                // Deleted meanwhile.
+                LockedValue::Locked { value: None, .. } => continue,
+                LockedValue::Skipped => return Err(lock_refused()),
+            };
+            let old = code.decode_all(&value)?;
+            if again == Again::Always || committed_at > ctx.snapshot {
+                let holds = if extra.is_empty() {
+                    passes(condition, &old, &eval)?
+                } else {
+                    let joined: Row = old.iter().chain(&extra).cloned().collect();
+                    passes(condition, &joined, &eval)?
+                };
+                if !holds {
+                    continue;
+                }
+            }
+            targets.push(Target { key, old, extra });
+        }
+    }
+}

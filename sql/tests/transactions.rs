@@ -1,0 +1,183 @@
+//! Blocks, savepoints, failed transactions, snapshots, and statements that meet each other.
+
+mod harness;
+
+use harness::Database;
+use sql::TransactionStatus;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_block_refuses_everything_until_it_ends() {
+    let mut c = Database::new().connect().await;
+    c.expect(&[("create table t (id int primary key)", "CREATE TABLE"), ("begin", "BEGIN")]).await;
+    assert_eq!(c.session.status(), TransactionStatus::InTransaction);
+    c.expect(&[
+        ("insert into t values (1)", "INSERT 0 1"),
+        ("select 1/0", "ERROR 22012: division by zero"),
+    ])
+    .await;
+    assert_eq!(c.session.status(), TransactionStatus::Failed);
+    c.expect(&[
+        (
+            "select 1",
+            "ERROR 25P02: current transaction is aborted, commands ignored until end of transaction block",
+        ),
+        ("commit", "ROLLBACK"),
+        ("select * from t", "SELECT 0"),
+    ])
+    .await;
+    assert_eq!(c.session.status(), TransactionStatus::Idle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn savepoints_undo_rows_schema_and_settings() {
+    let mut c = Database::new().connect().await;
+    c.expect(&[
+        ("create table t (id int primary key)", "CREATE TABLE"),
+        ("begin", "BEGIN"),
+        ("insert into t values (1)", "INSERT 0 1"),
+        ("savepoint a", "SAVEPOINT"),
+        ("insert into t values (2)", "INSERT 0 1"),
+        ("create table u (id int)", "CREATE TABLE"),
+        ("insert into u values (7)", "INSERT 0 1"),
+        ("set application_name = 'inner'", "SET"),
+        (
+            "insert into t values (1)",
+            "ERROR 23505: duplicate key value violates unique constraint \"t_pkey\" [Key (id)=(1) already exists.]",
+        ),
+        ("rollback to a", "ROLLBACK"),
+        ("show application_name", "\nSHOW"),
+        ("select * from t", "1\nSELECT 1"),
+    ])
+    .await;
+    assert!(c.run("select * from u").await.contains("42P01"));
+    c.expect(&[("rollback to a", "ROLLBACK"), ("commit", "COMMIT"), ("select * from t", "1\nSELECT 1")])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_statements_of_one_query_are_one_transaction() {
+    let mut c = Database::new().connect().await;
+    c.expect(&[
+        ("create table t (id int primary key); insert into t values (1)", "CREATE TABLE\nINSERT 0 1"),
+        (
+            "insert into t values (2); insert into t values (1)",
+            "INSERT 0 1\nERROR 23505: duplicate key value violates unique constraint \"t_pkey\" [Key (id)=(1) already exists.]",
+        ),
+        ("select * from t", "1\nSELECT 1"),
+        ("insert into t values (3); commit; insert into t values (4); select 1/0", "INSERT 0 1\nCOMMIT\nINSERT 0 1\nWARNING: there is no transaction in progress\nERROR 22012: division by zero"),
+        ("select * from t order by id", "1\n3\nSELECT 2"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_waits_and_sees_the_newest_row() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    let mut b = db.connect().await;
+    a.run("create table t (id int primary key, n int); insert into t values (1, 10), (2, 20)").await;
+    a.expect(&[("begin", "BEGIN"), ("update t set n = n + 1 where id = 1", "UPDATE 1")]).await;
+    let waiting = tokio::spawn(async move {
+        let got = b.run("update t set n = n + 100 where n < 50").await;
+        (b, got)
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    a.expect(&[("commit", "COMMIT")]).await;
+    let (mut b, got) = waiting.await.unwrap();
+    assert_eq!(got, "UPDATE 2");
+    b.expect(&[("select * from t order by id", "1|111\n2|120\nSELECT 2")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_no_longer_qualifies_is_left_alone() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    let mut b = db.connect().await;
+    a.run("create table t (id int primary key, n int); insert into t values (1, 10)").await;
+    a.expect(&[("begin", "BEGIN"), ("update t set n = 99 where id = 1", "UPDATE 1")]).await;
+    let waiting = tokio::spawn(async move { b.run("delete from t where n = 10").await });
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    a.expect(&[("commit", "COMMIT")]).await;
+    assert_eq!(waiting.await.unwrap(), "DELETE 0");
+    a.expect(&[("select * from t", "1|99\nSELECT 1")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeatable_read_keeps_its_snapshot_and_reports_lost_races() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    let mut b = db.connect().await;
+    a.run("create table t (id int primary key, n int); insert into t values (1, 10)").await;
+    a.expect(&[
+        ("begin isolation level repeatable read", "BEGIN"),
+        ("select n from t", "10\nSELECT 1"),
+        ("show transaction_isolation", "repeatable read\nSHOW"),
+    ])
+    .await;
+    b.expect(&[("update t set n = 11", "UPDATE 1")]).await;
+    a.expect(&[("select n from t", "10\nSELECT 1")]).await;
+    let got = a.run("update t set n = 12").await;
+    assert!(got.starts_with("ERROR 40001: could not serialize access"), "{got}");
+    a.expect(&[("rollback", "ROLLBACK"), ("select n from t", "11\nSELECT 1")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_weaker_than_asked_is_refused() {
+    let mut c = Database::new().connect().await;
+    assert!(c.run("begin isolation level serializable").await.starts_with("ERROR 0A000"));
+    c.run("rollback").await;
+    assert!(c.run("listen x").await.starts_with("ERROR 0A000"));
+    c.run("create table t (id int)").await;
+    c.expect(&[("begin read only", "BEGIN")]).await;
+    assert_eq!(
+        c.run("insert into t values (1)").await,
+        "ERROR 25006: cannot execute INSERT in a read-only transaction"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_not_yet_fetched_survive_the_next_statement() {
+    let mut c = Database::new().connect().await;
+    c.run("create table t (id int primary key)").await;
+    c.run("insert into t select * from generate_series(1, 3000)").await;
+    c.run("begin").await;
+    let all = c.prepare("select id from t").await;
+    let sql::Outcome::Rows { mut rows, .. } = c.session.execute(&all, vec![]).await.unwrap() else {
+        panic!("no rows")
+    };
+    assert_eq!(rows.next(10).await.unwrap().unwrap().len(), 10);
+    c.run("delete from t").await;
+    let mut left = 0;
+    while let Some(batch) = rows.next(1000).await.unwrap() {
+        left += batch.len();
+    }
+    assert_eq!(left, 2990);
+    c.run("rollback").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_stops_when_cancelled_or_out_of_time() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    let (pid, secret) = a.session.backend_key();
+    let running = tokio::spawn(async move {
+        let got = a.run("select pg_sleep(30)").await;
+        (a, got)
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    db.server.cancel(pid, secret ^ 1);
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(!running.is_finished());
+    db.server.cancel(pid, secret);
+    let (mut a, got) = running.await.unwrap();
+    assert_eq!(got, "ERROR 57014: canceling statement due to user request");
+    let mut b = db.connect().await;
+    a.run("create table t (id int primary key); insert into t values (1)").await;
+    a.expect(&[("begin", "BEGIN"), ("update t set id = 1", "UPDATE 1")]).await;
+    b.expect(&[
+        ("set statement_timeout = 100", "SET"),
+        ("delete from t", "ERROR 57014: canceling statement due to statement timeout"),
+    ])
+    .await;
+}
