@@ -142,8 +142,7 @@ async fn spied() -> (Arc<SpyEngine>, Arc<Store>) {
     )
     .await
     .unwrap();
-    let ranges = [(RANGE, core_domain::Span::all())];
-    store.bootstrap(&support::nodes(&[1]), &ranges).await.unwrap();
+    support::found_alone(&store).await;
     (engine, store)
 }
 

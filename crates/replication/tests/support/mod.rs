@@ -136,8 +136,15 @@ pub async fn open(
 /// A range of its own per test, on one node, in memory.
 pub async fn single(engine: Arc<dyn Engine>) -> Arc<Store> {
     let store = open(&Arc::new(Net::default()), 1, engine, tuning()).await;
-    store.bootstrap(&nodes(&[1]), &[(RANGE, Span::all())]).await.expect("a range is founded");
+    found_alone(&store).await;
     store
+}
+
+/// One range with one voter here, serving.
+pub async fn found_alone(store: &Arc<Store>) {
+    store.bootstrap(&nodes(&[1]), &[(RANGE, Span::all())]).await.expect("a range is founded");
+    let replica = store.group(RANGE).expect("just founded");
+    eventually("leadership", || matches!(replica.leadership(), Leadership::Serving { .. })).await;
 }
 
 /// Nodes that can be killed and started again on their disks.
