@@ -129,10 +129,9 @@ impl Resolver<'_> {
         }
         let explicit = context == CoercionContext::Explicit;
         let position = expr.position();
+        // Cutting to length is execution, not parsing: its errors have no position.
         if let Expr::Const(value, _) = expr {
-            let value = datum::typmod::apply(value, to, explicit)
-                .map_err(|error| ExprError::from(error).at(position))?;
-            return Ok(Expr::Const(value, to.clone()));
+            return Ok(Expr::Const(datum::typmod::apply(value, to, explicit)?, to.clone()));
         }
         let cast = BoundCast::length(expr.ty(), to, explicit);
         Ok(Expr::Cast {
@@ -164,8 +163,7 @@ impl Resolver<'_> {
         let at = |error: ExprError| error.at(position.0);
         let value = cast::parse_input(&input_type, &text, self.ctx).map_err(at)?;
         let value = if to.typmod >= 0 {
-            datum::typmod::apply(value, to, context == CoercionContext::Explicit)
-                .map_err(|error| at(error.into()))?
+            datum::typmod::apply(value, to, context == CoercionContext::Explicit)?
         } else {
             value
         };

@@ -390,14 +390,14 @@ impl Resolver<'_> {
 
     /// `CAST(expr AS ty)`.
     pub fn cast(&self, expr: Expr, ty: &ColumnType, position: Option<u32>) -> Result<Expr> {
-        self.coerce(expr, ty, CoercionContext::Explicit).map_err(|error| error.at(position)).map(
-            |expr| match expr {
-                Expr::Cast { cast, arg, position: Position(own) } => {
-                    Expr::Cast { cast, arg, position: Position(own.or(position)) }
-                }
-                other => other,
-            },
-        )
+        match self.coerce(expr, ty, CoercionContext::Explicit) {
+            Ok(Expr::Cast { cast, arg, position: Position(own) }) => {
+                Ok(Expr::Cast { cast, arg, position: Position(own.or(position)) })
+            }
+            // That there is no such cast is a mistake of the text; that a value does not fit is not.
+            Err(error) if error.sqlstate == "42846" => Err(error.at(position)),
+            other => other,
+        }
     }
 }
 
