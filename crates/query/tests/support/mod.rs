@@ -11,11 +11,11 @@ use core_domain::{
 use parking_lot::{Mutex, RwLock};
 use query::{SendTuning, TxnCoordinator};
 use replication::evaluate::Evaluator;
-use replication::{NoTrace, SYSTEM_RANGE, Store, Tuning};
+use replication::{LogTrace, SYSTEM_RANGE, Store, Tuning};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{CrashEngine, Engine};
+use storage::{CrashEngine, Engine, StorageError};
 
 pub const DATA_RANGE: RangeId = RangeId(2);
 pub const WAIT: WaitPolicy = WaitPolicy::Wait(None);
@@ -72,6 +72,13 @@ impl Transport for Wire {
     }
 }
 
+/// A killed node's log writer finds its disk gone; the test's process goes on.
+struct Survive;
+
+impl LogTrace for Survive {
+    fn disk_failed(&self, _: &StorageError) {}
+}
+
 fn address(node: u64) -> String {
     format!("node{node}:1")
 }
@@ -97,7 +104,7 @@ impl Node {
             NodeId(id),
             wire.clone(),
             evaluator.clone(),
-            Arc::new(NoTrace),
+            Arc::new(Survive),
             tuning,
         )
         .await
