@@ -145,7 +145,9 @@ impl Tree {
     fn rel(&mut self, rel: &Rel, depth: usize) {
         let (text, children): (String, Vec<&Rel>) = match &rel.node {
             RelNode::Scan { table, .. } => (format!("Scan on {}", table.name), Vec::new()),
-            RelNode::VirtualScan { table, .. } => (format!("Virtual Scan on {table:?}"), Vec::new()),
+            RelNode::VirtualScan { table, .. } => {
+                (format!("Virtual Scan on {table:?}"), Vec::new())
+            }
             RelNode::Values { rows } => (format!("Values  (rows={})", rows.len()), Vec::new()),
             RelNode::Filter { input, .. } => ("Filter".to_owned(), vec![input]),
             RelNode::Project { input, .. } => ("Project".to_owned(), vec![input]),

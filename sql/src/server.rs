@@ -303,8 +303,7 @@ mod tests {
     fn options_are_read_in_both_spellings() {
         let read = options(r"-c consistency=causal --search-path=a,\ b -cwork_mem=8MB").unwrap();
         let read: Vec<(&str, &str)> = read.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let expected =
-            [("consistency", "causal"), ("search_path", "a, b"), ("work_mem", "8MB")];
+        let expected = [("consistency", "causal"), ("search_path", "a, b"), ("work_mem", "8MB")];
         assert_eq!(read, expected);
         assert!(options("-x").is_err());
     }

@@ -200,7 +200,11 @@ pub(crate) struct TableCodes {
 impl TableCodes {
     /// # Errors
     /// Stored text that no longer binds.
-    pub fn get(&self, table: &Arc<TableDescriptor>, catalog: &Catalog) -> SqlResult<Arc<TableCode>> {
+    pub fn get(
+        &self,
+        table: &Arc<TableDescriptor>,
+        catalog: &Catalog,
+    ) -> SqlResult<Arc<TableCode>> {
         if let Some(code) = self.codes.read().get(&table.oid)
             && Arc::ptr_eq(&code.table, table)
         {

@@ -15,7 +15,10 @@ async fn text_and_csv_go_in_and_come_out() {
         c.run("truncate t").await;
     }
     let csv = "id,n\n1,\"a,\"\"b\"\"\nc\"\n2,\n3,\"\"\n";
-    assert_eq!(c.copy("copy t (id, n) from stdin with (format csv, header)", csv, 5).await, "COPY 3");
+    assert_eq!(
+        c.copy("copy t (id, n) from stdin with (format csv, header)", csv, 5).await,
+        "COPY 3"
+    );
     c.expect(&[
         ("select * from t where id = 2", "2|NULL|1.50\nSELECT 1"),
         (

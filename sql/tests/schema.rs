@@ -27,7 +27,10 @@ async fn indexes_and_constraints_are_built_over_existing_rows() {
         ("select n from t where id = 5", "7\nSELECT 1"),
         ("alter table t drop column b", "ALTER TABLE"),
         ("select * from t where id = 5", "5|5|7\nSELECT 1"),
-        ("alter table t alter column a type text using 'n' || a", "ERROR 42883: operator does not exist: text < integer"),
+        (
+            "alter table t alter column a type text using 'n' || a",
+            "ERROR 42883: operator does not exist: text < integer",
+        ),
         ("alter table t drop constraint c", "ALTER TABLE"),
         ("alter table t alter column a type text using 'n' || a", "ALTER TABLE"),
         ("select * from t where a = 'n5' order by id limit 2", "5|n5|7\n15|n5|7\nSELECT 2"),
@@ -62,7 +65,8 @@ async fn ddl_rolls_back_and_is_private_until_it_commits() {
     // Another node learns of it when a name is missing.
     let mut c = db.another_node().connect().await;
     a.run("create table late (id int)").await;
-    c.expect(&[("select * from late", "SELECT 0"), ("select count(*) from t", "2\nSELECT 1")]).await;
+    c.expect(&[("select * from late", "SELECT 0"), ("select count(*) from t", "2\nSELECT 1")])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +93,10 @@ async fn sequences_count_across_sessions_and_rollbacks() {
     let mut b = db.connect().await;
     a.expect(&[
         ("create sequence s start 10 increment 5", "CREATE SEQUENCE"),
-        ("select currval('s')", "ERROR 55000: currval of sequence \"s\" is not yet defined in this session"),
+        (
+            "select currval('s')",
+            "ERROR 55000: currval of sequence \"s\" is not yet defined in this session",
+        ),
         ("select nextval('s'), nextval('s')", "10|15\nSELECT 1"),
         ("begin", "BEGIN"),
         ("select nextval('s')", "20\nSELECT 1"),
@@ -109,10 +116,7 @@ async fn sequences_count_across_sessions_and_rollbacks() {
             "select nextval('tiny')",
             "ERROR 2200H: nextval: reached maximum value of sequence \"tiny\" (2)",
         ),
-        (
-            "create table g (id int generated always as identity, n int)",
-            "CREATE TABLE",
-        ),
+        ("create table g (id int generated always as identity, n int)", "CREATE TABLE"),
         ("insert into g (n) values (1), (2) returning id", "1\n2\nINSERT 0 2"),
         ("truncate g restart identity", "TRUNCATE TABLE"),
         ("insert into g (n) values (3) returning id", "1\nINSERT 0 1"),

@@ -15,7 +15,10 @@ async fn the_consistency_level_is_a_setting_like_any_other() {
         ("show consistency", "causal\nSHOW"),
         ("set consistency to EVENTUAL", "SET"),
         ("show consistency", "eventual\nSHOW"),
-        ("set consistency = 'weak'", "ERROR 22023: invalid value for parameter \"consistency\": \"weak\""),
+        (
+            "set consistency = 'weak'",
+            "ERROR 22023: invalid value for parameter \"consistency\": \"weak\"",
+        ),
         ("reset consistency", "RESET"),
         ("show consistency", "strong\nSHOW"),
         ("begin", "BEGIN"),
@@ -23,7 +26,10 @@ async fn the_consistency_level_is_a_setting_like_any_other() {
         ("show consistency", "causal\nSHOW"),
         ("commit", "COMMIT"),
         ("show consistency", "strong\nSHOW"),
-        ("show no_such_thing", "ERROR 42704: unrecognized configuration parameter \"no_such_thing\""),
+        (
+            "show no_such_thing",
+            "ERROR 42704: unrecognized configuration parameter \"no_such_thing\"",
+        ),
         ("alter role shanghai set consistency = 'eventual'", "ALTER ROLE"),
         ("alter database shanghai set consistency = 'causal'", "ALTER DATABASE"),
     ])
@@ -80,8 +86,7 @@ async fn the_causal_token_moves_is_accepted_and_refused() {
         (&seal(42, u64::MAX), "causal token is from the future"),
     ] {
         let got = other.run(&format!("set causal_token = '{token}'")).await;
-        let expected =
-            format!("ERROR 22023: invalid value for parameter \"causal_token\": {why}");
+        let expected = format!("ERROR 22023: invalid value for parameter \"causal_token\": {why}");
         assert_eq!(got, expected);
     }
 }
@@ -93,7 +98,10 @@ async fn zones_styles_and_paths_take_effect() {
         ("set time zone 'America/New_York'", "SET"),
         ("select '2024-01-01 12:00+00'::timestamptz", "2024-01-01 07:00:00-05\nSELECT 1"),
         ("show timezone", "America/New_York\nSHOW"),
-        ("set timezone = 'Nowhere/At_All'", "ERROR 22023: invalid value for parameter \"TimeZone\": \"Nowhere/At_All\""),
+        (
+            "set timezone = 'Nowhere/At_All'",
+            "ERROR 22023: invalid value for parameter \"TimeZone\": \"Nowhere/At_All\"",
+        ),
         ("set datestyle = 'german'", "SET"),
         ("select '2024-02-01'::date", "01.02.2024\nSELECT 1"),
         ("reset all", "RESET"),

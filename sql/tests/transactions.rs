@@ -50,8 +50,12 @@ async fn savepoints_undo_rows_schema_and_settings() {
     ])
     .await;
     assert!(c.run("select * from u").await.contains("42P01"));
-    c.expect(&[("rollback to a", "ROLLBACK"), ("commit", "COMMIT"), ("select * from t", "1\nSELECT 1")])
-        .await;
+    c.expect(&[
+        ("rollback to a", "ROLLBACK"),
+        ("commit", "COMMIT"),
+        ("select * from t", "1\nSELECT 1"),
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +79,8 @@ async fn an_update_waits_and_sees_the_newest_row() {
     let db = Database::new();
     let mut a = db.connect().await;
     let mut b = db.connect().await;
-    a.run("create table t (id int primary key, n int); insert into t values (1, 10), (2, 20)").await;
+    a.run("create table t (id int primary key, n int); insert into t values (1, 10), (2, 20)")
+        .await;
     a.expect(&[("begin", "BEGIN"), ("update t set n = n + 1 where id = 1", "UPDATE 1")]).await;
     let waiting = tokio::spawn(async move {
         let got = b.run("update t set n = n + 100 where n < 50").await;

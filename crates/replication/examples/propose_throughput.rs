@@ -81,7 +81,8 @@ impl Engine for Timed {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let dir = args.next().map_or_else(|| std::env::temp_dir().join("propose_throughput"), PathBuf::from);
+    let dir =
+        args.next().map_or_else(|| std::env::temp_dir().join("propose_throughput"), PathBuf::from);
     let tasks = match args.next() {
         Some(only) => vec![only.parse()?],
         None => vec![1, 4, 16, 64],

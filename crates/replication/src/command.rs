@@ -46,10 +46,15 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// Effects on the engine, in order.
-    Write { ops: Vec<EngineOp> },
+    Write {
+        ops: Vec<EngineOp>,
+    },
     /// The range keeps `[start, at)`; `right` becomes `[at, end)`, with the same nodes and the
     /// same replica ids.
-    Split { at: Key, right: RangeId },
+    Split {
+        at: Key,
+        right: RangeId,
+    },
     /// Replaces what of the descriptor is not decided by membership or splits.
     UpdateDescriptor(Box<RangeDescriptor>),
     Noop,
@@ -69,7 +74,9 @@ pub struct EngineOp {
 pub enum Applied {
     Ok,
     /// Nothing was written: the range is at this generation. Evaluate again.
-    StaleGeneration { current: Generation },
+    StaleGeneration {
+        current: Generation,
+    },
     /// Nothing was written: the term that evaluated it had ended. Evaluate again.
     StaleTerm,
 }

@@ -310,8 +310,7 @@ impl MachineState {
         let Some(place) = right.replica(self.replica) else { return Ok(()) };
         let key = |tag| format::key(right.range, tag);
         let present: Option<Meta> = read_record(&*self.engine, right.range, Tag::Meta)?;
-        let tombstone: Option<ReplicaId> =
-            read_record(&*self.engine, right.range, Tag::Tombstone)?;
+        let tombstone: Option<ReplicaId> = read_record(&*self.engine, right.range, Tag::Tombstone)?;
         if present.is_some() || tombstone.is_some_and(|smallest| place.replica < smallest) {
             // A later replica of the right range is here (empty until this split is applied), or
             // this one was removed already: the data are not its.
@@ -450,9 +449,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn get_current_snapshot(
         &mut self,
-    ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>> {
+    ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>>
+    {
         let taken = LiveSnapshot::take(&*self.0.engine, self.0.range).map_err(io_error)?;
-        Ok(taken.map(|(meta, live)| Snapshot { meta, snapshot: SnapshotData::Live(Arc::new(live)) }))
+        Ok(taken
+            .map(|(meta, live)| Snapshot { meta, snapshot: SnapshotData::Live(Arc::new(live)) }))
     }
 }
 

@@ -19,13 +19,13 @@ use crate::types::{Place, SnapshotMeta, TypeConfig, Vote};
 use bytes::{BufMut, Bytes, BytesMut};
 use cluster::{Transport, TransportError};
 use core_domain::{Generation, NodeId, RangeId, ReplicaId};
-use openraft::type_config::alias::SnapshotOf;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use openraft::type_config::alias::SnapshotOf;
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -59,12 +59,25 @@ pub enum Message {
     PreVote(VoteRequest<TypeConfig>),
     Vote(VoteRequest<TypeConfig>),
     Transfer(TransferLeaderRequest<TypeConfig>),
-    SnapshotChunk { id: u64, sequence: u32, chunk: Bytes },
-    SnapshotEnd { vote: Vote, meta: SnapshotMeta, descriptor: RangeDescriptor, id: u64, chunks: u32 },
+    SnapshotChunk {
+        id: u64,
+        sequence: u32,
+        chunk: Bytes,
+    },
+    SnapshotEnd {
+        vote: Vote,
+        meta: SnapshotMeta,
+        descriptor: RangeDescriptor,
+        id: u64,
+        chunks: u32,
+    },
     /// Make an empty replica, which a snapshot will fill.
     Create,
     /// Go: at `generation` the range's replicas were these, and you were none of them.
-    Destroy { generation: Generation, replicas: Vec<ReplicaId> },
+    Destroy {
+        generation: Generation,
+        replicas: Vec<ReplicaId>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,11 +108,7 @@ struct Outgoing {
 
 impl Peers {
     pub fn new(transport: Arc<dyn Transport>) -> Arc<Self> {
-        Arc::new(Self {
-            transport,
-            addresses: RwLock::default(),
-            outboxes: Mutex::default(),
-        })
+        Arc::new(Self { transport, addresses: RwLock::default(), outboxes: Mutex::default() })
     }
 
     pub fn set_addresses(&self, live: &[(NodeId, String)]) {

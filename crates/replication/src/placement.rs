@@ -43,10 +43,8 @@ pub fn plan(descriptor: &RangeDescriptor, live: &[(NodeId, String)], leader: Rep
     let is_live = |node: NodeId| live.iter().any(|(id, _)| *id == node);
     let voters = descriptor.voters().collect::<Vec<_>>();
     let wanted = if live.len() >= VOTERS { VOTERS } else { voters.len().min(VOTERS) };
-    let (kept, lost): (Vec<_>, Vec<_>) = voters
-        .iter()
-        .copied()
-        .partition(|place| place.replica == leader || is_live(place.node));
+    let (kept, lost): (Vec<_>, Vec<_>) =
+        voters.iter().copied().partition(|place| place.replica == leader || is_live(place.node));
     let learners = descriptor
         .replicas
         .iter()
@@ -69,7 +67,8 @@ pub fn plan(descriptor: &RangeDescriptor, live: &[(NodeId, String)], leader: Rep
         }
     }
     let promoted = learners.iter().take(missing).map(|place| place.replica);
-    let mut target = kept.iter().map(|place| place.replica).chain(promoted).collect::<BTreeSet<_>>();
+    let mut target =
+        kept.iter().map(|place| place.replica).chain(promoted).collect::<BTreeSet<_>>();
     if target.len() < wanted {
         target.extend(lost.iter().map(|place| place.replica).take(wanted - target.len()));
     }
@@ -265,8 +264,11 @@ mod tests {
     }
 
     fn range(voters: &[u64], learners: &[u64]) -> RangeDescriptor {
-        let mut range =
-            RangeDescriptor::founding(RangeId(1), Span::all(), &nodes(&[voters, learners].concat()));
+        let mut range = RangeDescriptor::founding(
+            RangeId(1),
+            Span::all(),
+            &nodes(&[voters, learners].concat()),
+        );
         for place in &mut range.replicas[voters.len()..] {
             place.role = ReplicaRole::Learner;
         }

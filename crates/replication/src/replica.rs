@@ -28,9 +28,13 @@ const REBUILDS_MAX: u32 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leadership {
     /// It leads, has applied an entry of its term, and no other can lead now: read locally.
-    Serving { term: u64 },
+    Serving {
+        term: u64,
+    },
     /// It leads as far as it knows: [`Replica::confirm_leadership`] before reading.
-    Unconfirmed { term: u64 },
+    Unconfirmed {
+        term: u64,
+    },
     Follower,
 }
 
@@ -298,9 +302,7 @@ impl Replica {
     }
 
     pub(crate) fn hears_votes(&self) -> bool {
-        self.deaf_to_votes_until
-            .read()
-            .is_none_or(|until| tokio::time::Instant::now() >= until)
+        self.deaf_to_votes_until.read().is_none_or(|until| tokio::time::Instant::now() >= until)
     }
 }
 
@@ -551,11 +553,8 @@ async fn run(
 ) -> Result<Running> {
     let log = GroupLog::open(range, around.engine.clone(), writer.clone())?;
     let machine = Machine::open(around.clone(), id, log.clone())?;
-    let network = Network {
-        peers: peers.clone(),
-        range,
-        append_timeout: tuning.election_timeout_max,
-    };
+    let network =
+        Network { peers: peers.clone(), range, append_timeout: tuning.election_timeout_max };
     let config = Arc::new(tuning.raft_config(range)?);
     let raft = Raft::new(id, config, network, log.clone(), machine.clone())
         .await

@@ -1,12 +1,12 @@
 //! The receiving end of Raft messages: each envelope of a frame goes to its replica.
 
+use crate::descriptor::RangeDescriptor;
 use crate::error::ReplicationError;
 use crate::network::{self, Envelope, Message, Reply};
 use crate::replica::{Leadership, Replica};
 use crate::snapshot::{self, SnapshotData, StagedSnapshot};
 use crate::store::Store;
 use crate::types::{SnapshotMeta, Vote};
-use crate::descriptor::RangeDescriptor;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::Handler;
@@ -52,9 +52,7 @@ async fn answer(store: &Arc<Store>, envelope: Envelope) -> Reply {
             Ok(response) => Reply::Append(response),
             Err(error) => Reply::Failed(error.to_string()),
         },
-        Message::PreVote(_) | Message::Vote(_) | Message::Transfer(_)
-            if !replica.hears_votes() =>
-        {
+        Message::PreVote(_) | Message::Vote(_) | Message::Transfer(_) if !replica.hears_votes() => {
             Reply::Absent
         }
         Message::PreVote(request) => {
@@ -145,4 +143,3 @@ fn done(outcome: Result<(), ReplicationError>) -> Reply {
         Err(error) => Reply::Failed(error.to_string()),
     }
 }
-

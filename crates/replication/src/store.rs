@@ -16,8 +16,8 @@ use crate::network::{Peers, RAFT_SERVICE};
 use crate::observer::Observer;
 use crate::replica::{Leadership, Replica};
 use crate::service::RaftService;
-use crate::types::{LogId, Place};
 use crate::snapshot;
+use crate::types::{LogId, Place};
 use cluster::Transport;
 use core_domain::{Key, NodeId, RangeId, ReplicaId, Span};
 use openraft::LogIdOptionExt;
@@ -75,7 +75,9 @@ impl Tuning {
             purge_batch_size: 256,
             removed_leader_step_down: openraft::StepDownPolicy::Never,
             enable_pre_vote: Some(true),
-            quorum_loss_probe_interval: Some(self.election_timeout_max.as_millis() as u64 * 2 + 100),
+            quorum_loss_probe_interval: Some(
+                self.election_timeout_max.as_millis() as u64 * 2 + 100,
+            ),
             // A restart always begins a new term: what leaders keep in memory is gone.
             enable_leader_restore: Some(false),
             ..openraft::Config::default()
@@ -236,7 +238,11 @@ impl Store {
     }
 
     /// Holds `span` for `range` unless another replica here holds part of it.
-    pub(crate) fn reserve_span(&self, range: RangeId, span: &Span) -> std::result::Result<(), RangeId> {
+    pub(crate) fn reserve_span(
+        &self,
+        range: RangeId,
+        span: &Span,
+    ) -> std::result::Result<(), RangeId> {
         let mut spans = self.around.spans.lock();
         let other = spans
             .iter()
@@ -271,8 +277,7 @@ impl Store {
                 )))
             };
         }
-        let tombstone: Option<ReplicaId> =
-            read_record(&**self.engine(), range, Tag::Tombstone)?;
+        let tombstone: Option<ReplicaId> = read_record(&**self.engine(), range, Tag::Tombstone)?;
         if tombstone.is_some_and(|smallest| id < smallest) {
             return Err(ReplicationError::Refused(format!("replica {id} of {range} was removed")));
         }
@@ -305,7 +310,11 @@ impl Store {
     }
 
     /// Stops a replica, deletes its data, and leaves a tombstone so that it never comes back.
-    pub(crate) async fn remove_replica(self: &Arc<Self>, range: RangeId, id: ReplicaId) -> Result<()> {
+    pub(crate) async fn remove_replica(
+        self: &Arc<Self>,
+        range: RangeId,
+        id: ReplicaId,
+    ) -> Result<()> {
         let _changing = self.changing.lock().await;
         let Some(replica) = self.group(range).filter(|replica| replica.id() == id) else {
             return Ok(());
@@ -423,4 +432,3 @@ async fn keep_house(store: Weak<Store>, mut events: mpsc::UnboundedReceiver<Host
         }
     }
 }
-

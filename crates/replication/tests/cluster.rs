@@ -22,22 +22,15 @@ async fn a_range_outlives_its_leader_and_the_old_one_catches_up_by_snapshot() {
     }
     let (second, leader) = cluster.leader(RANGE).await;
     assert_ne!(first, second);
-    eventually("purged logs", || {
-        cluster.engines[&second].get_entry(RANGE, 20).is_none()
-    })
-    .await;
+    eventually("purged logs", || cluster.engines[&second].get_entry(RANGE, 20).is_none()).await;
     cluster.restart(first).await;
     let expected = contents(&*cluster.engines[&second]);
     assert_eq!(expected.len(), 220);
-    eventually("the old leader catches up", || {
-        contents(&*cluster.engines[&first]) == expected
-    })
-    .await;
+    eventually("the old leader catches up", || contents(&*cluster.engines[&first]) == expected)
+        .await;
     put(&leader, "last", "v").await.unwrap();
-    eventually("it follows the log again", || {
-        get(&*cluster.engines[&first], "last").is_some()
-    })
-    .await;
+    eventually("it follows the log again", || get(&*cluster.engines[&first], "last").is_some())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,8 +65,7 @@ async fn a_lost_node_is_replaced_and_its_replica_goes_when_it_comes_back() {
     assert!(holders.contains(&4) && !holders.contains(&lost), "{holders:?}");
     cluster.restart(lost).await;
     cluster.stores[&leader].reconcile(&nodes(&[1, 2, 3, 4])).await;
-    eventually("the old replica is removed", || cluster.stores[&lost].group(RANGE).is_none())
-        .await;
+    eventually("the old replica is removed", || cluster.stores[&lost].group(RANGE).is_none()).await;
     assert!(contents(&*cluster.engines[&lost]).is_empty());
 }
 
@@ -85,13 +77,14 @@ async fn a_leader_that_is_cut_off_stops_serving_before_another_starts() {
     let others = cluster.stores.iter().filter(|(id, _)| **id != old).collect::<Vec<_>>();
     eventually("another leader", || {
         let served_before = matches!(replica.leadership(), Leadership::Serving { .. });
-        let elected = others.iter().any(|(_, store)| {
-            store.group(RANGE).unwrap().leadership() != Leadership::Follower
-        });
-        assert!(!(served_before && elected && matches!(
-            replica.leadership(),
-            Leadership::Serving { .. }
-        )));
+        let elected = others
+            .iter()
+            .any(|(_, store)| store.group(RANGE).unwrap().leadership() != Leadership::Follower);
+        assert!(
+            !(served_before
+                && elected
+                && matches!(replica.leadership(), Leadership::Serving { .. }))
+        );
         elected
     })
     .await;

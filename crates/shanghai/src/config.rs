@@ -181,8 +181,11 @@ mod tests {
     fn the_file_fills_in_and_flags_win() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shanghai.toml");
-        std::fs::write(&path, "sql_addr = '127.0.0.1:1'\nrpc_addr = '127.0.0.1:2'\njoin = ['a:1']\n")
-            .unwrap();
+        std::fs::write(
+            &path,
+            "sql_addr = '127.0.0.1:1'\nrpc_addr = '127.0.0.1:2'\njoin = ['a:1']\n",
+        )
+        .unwrap();
         let options = Options {
             config: Some(path.clone()),
             sql_addr: Some("127.0.0.1:9".into()),

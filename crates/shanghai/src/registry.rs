@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::{Handler, Identity, Transport};
 use core_domain::{
-    ClusterId, Key, KvError, KvStore, KvTransaction, LockMode, LockedValue, NodeId,
-    TokenKey, TxnOptions, WaitPolicy,
+    ClusterId, Key, KvError, KvStore, KvTransaction, LockMode, LockedValue, NodeId, TokenKey,
+    TxnOptions, WaitPolicy,
 };
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -194,9 +194,8 @@ async fn read_locked<T: DeserializeOwned>(
     txn: &dyn KvTransaction,
     key: &Key,
 ) -> Result<Option<T>, KvError> {
-    let locked = txn
-        .lock(std::slice::from_ref(key), LockMode::Exclusive, WaitPolicy::Wait(None))
-        .await?;
+    let locked =
+        txn.lock(std::slice::from_ref(key), LockMode::Exclusive, WaitPolicy::Wait(None)).await?;
     match locked.into_iter().next() {
         Some(LockedValue::Locked { value: Some(value), .. }) => decode(&value).map(Some),
         Some(LockedValue::Locked { value: None, .. }) => Ok(None),

@@ -19,7 +19,8 @@ impl sql::ClusterView for View {
     fn nodes(&self) -> Vec<NodeInfo> {
         let groups = self.store.groups();
         let count = |node: NodeId| {
-            let ranges = groups.iter().filter(|g| g.descriptor().replica_on(node).is_some()).count();
+            let ranges =
+                groups.iter().filter(|g| g.descriptor().replica_on(node).is_some()).count();
             let leaders =
                 groups.iter().filter(|g| g.leader().is_some_and(|l| l.node == node)).count();
             (ranges as u64, leaders as u64)
@@ -40,7 +41,11 @@ impl sql::ClusterView for View {
                     ranges,
                     leaders,
                     suspicion: Some(view.phi),
-                    version: if is_local { env!("CARGO_PKG_VERSION").into() } else { String::new() },
+                    version: if is_local {
+                        env!("CARGO_PKG_VERSION").into()
+                    } else {
+                        String::new()
+                    },
                     is_local,
                 }
             })
@@ -78,7 +83,10 @@ impl sql::ClusterView for View {
 /// Samples for `/metrics`.
 pub fn metrics(store: &Store, server: &sql::Server) -> Vec<Metric> {
     let groups = store.groups();
-    let led = groups.iter().filter(|group| matches!(group.leadership(), Leadership::Serving { .. })).count();
+    let led = groups
+        .iter()
+        .filter(|group| matches!(group.leadership(), Leadership::Serving { .. }))
+        .count();
     let under = |descriptor: &RangeDescriptor| descriptor.voters().count() < 3;
     vec![
         Metric::gauge("shanghai_sessions", "Open SQL sessions.", server.session_count() as f64),

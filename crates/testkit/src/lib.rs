@@ -17,7 +17,7 @@ pub mod node_process;
 pub mod postgres;
 pub mod slt;
 
-pub use memory_kv::MemoryKv;
 pub use client::{Server, pgbench, psql, psql_file};
+pub use memory_kv::MemoryKv;
 pub use node_process::NodeProcess;
 pub use postgres::Postgres;

@@ -74,4 +74,3 @@ pub(crate) fn text_or<'a>(args: &'a [Datum], index: usize, default: &'a str) -> 
 pub(crate) fn texts(items: impl IntoIterator<Item = impl Into<Datum>>) -> Datum {
     Datum::array(SqlType::Text, items.into_iter().map(Into::into).collect())
 }
-

@@ -129,8 +129,11 @@ impl BoundCast {
         if value.is_null() || self.method == Method::Relabel {
             return Ok(value);
         }
-        let value =
-            if self.from.ty == self.to.ty { value } else { convert(value, &self.from.ty, &self.to.ty, ctx)? };
+        let value = if self.from.ty == self.to.ty {
+            value
+        } else {
+            convert(value, &self.from.ty, &self.to.ty, ctx)?
+        };
         if self.to.typmod < 0 || value.is_null() {
             return Ok(value);
         }
@@ -142,14 +145,30 @@ impl BoundCast {
         let depends = |ty: &SqlType| {
             matches!(
                 ty.element_type().as_ref().unwrap_or(ty),
-                Date | Time | Timetz | Timestamp | Timestamptz | Interval | Bytea | Record
-                    | Float4 | Float8 | Regclass | Regtype | Regproc | Regnamespace | Regrole
+                Date | Time
+                    | Timetz
+                    | Timestamp
+                    | Timestamptz
+                    | Interval
+                    | Bytea
+                    | Record
+                    | Float4
+                    | Float8
+                    | Regclass
+                    | Regtype
+                    | Regproc
+                    | Regnamespace
+                    | Regrole
             )
         };
         match (&self.from.ty, &self.to.ty) {
             (from, to) if from == to || is_relabel(from, to) => Volatility::Immutable,
             (from, to) if from.is_text_like() || to.is_text_like() => {
-                if depends(from) || depends(to) { Volatility::Stable } else { Volatility::Immutable }
+                if depends(from) || depends(to) {
+                    Volatility::Stable
+                } else {
+                    Volatility::Immutable
+                }
             }
             (from, to) if *from == Timestamptz || *to == Timestamptz => Volatility::Stable,
             _ => Volatility::Immutable,
@@ -196,7 +215,12 @@ pub fn write_output(value: &Datum, ty: &SqlType, ctx: &EvalContext<'_>, out: &mu
                 })
                 .collect();
             let named = ArrayValue { element: Text, dims: array.dims.clone(), items: names };
-            datum::text::format(&Datum::Array(Arc::new(named)), &SqlType::array_of(Text), ctx.types, out);
+            datum::text::format(
+                &Datum::Array(Arc::new(named)),
+                &SqlType::array_of(Text),
+                ctx.types,
+                out,
+            );
         }
         _ => datum::text::format(value, ty, ctx.types, out),
     }
@@ -257,7 +281,8 @@ pub(crate) fn type_oid(name: &str, ctx: &EvalContext<'_>) -> Option<u32> {
         }
         _ => plain.to_owned(),
     };
-    let unquoted = if stripped == "\"char\"" { stripped.as_str() } else { stripped.trim_matches('"') };
+    let unquoted =
+        if stripped == "\"char\"" { stripped.as_str() } else { stripped.trim_matches('"') };
     SqlType::from_name(unquoted)
         .map(|ty| ty.oid())
         .or_else(|| pseudo_type_oid(unquoted))
@@ -333,9 +358,9 @@ fn convert(value: Datum, from: &SqlType, to: &SqlType, ctx: &EvalContext<'_>) ->
             // Negative int4 wrap around, as in PostgreSQL; int8 must fit.
             (Datum::Int2(v), _) => Ok(Datum::Oid(i32::from(*v) as u32)),
             (Datum::Int4(v), _) => Ok(Datum::Oid(*v as u32)),
-            (_, Some(v)) => {
-                u32::try_from(v).map(Datum::Oid).map_err(|_| ExprError::new("22003", "OID out of range"))
-            }
+            (_, Some(v)) => u32::try_from(v)
+                .map(Datum::Oid)
+                .map_err(|_| ExprError::new("22003", "OID out of range")),
             _ => read_text(&value, from, to, ctx),
         },
         to => read_text(&value, from, to, ctx),
@@ -389,12 +414,12 @@ fn to_integer(value: &Datum, from: &SqlType, to: &SqlType, ctx: &EvalContext<'_>
 /// An integer in the width of `to`.
 pub(crate) fn integer(wide: i64, to: &SqlType) -> EvalResult {
     match to {
-        SqlType::Int2 => i16::try_from(wide)
-            .map(Datum::Int2)
-            .map_err(|_| ExprError::out_of_range("smallint")),
-        SqlType::Int4 => i32::try_from(wide)
-            .map(Datum::Int4)
-            .map_err(|_| ExprError::out_of_range("integer")),
+        SqlType::Int2 => {
+            i16::try_from(wide).map(Datum::Int2).map_err(|_| ExprError::out_of_range("smallint"))
+        }
+        SqlType::Int4 => {
+            i32::try_from(wide).map(Datum::Int4).map_err(|_| ExprError::out_of_range("integer"))
+        }
         _ => Ok(Datum::Int8(wide)),
     }
 }
@@ -516,9 +541,14 @@ fn to_time(value: &Datum, from: &SqlType, to: &SqlType, ctx: &EvalContext<'_>) -
             Datum::Date(datetime::timestamp_to_date(utc_to_local(*t, ctx)))
         }
         // The time of an infinite timestamp is null.
-        (Datum::Timestamp(i64::MIN | i64::MAX) | Datum::Timestamptz(i64::MIN | i64::MAX), SqlType::Time | SqlType::Timetz) => Datum::Null,
+        (
+            Datum::Timestamp(i64::MIN | i64::MAX) | Datum::Timestamptz(i64::MIN | i64::MAX),
+            SqlType::Time | SqlType::Timetz,
+        ) => Datum::Null,
         (Datum::Timestamp(t), SqlType::Time) => Datum::Time(t.rem_euclid(DAY)),
-        (Datum::Timestamptz(t), SqlType::Time) => Datum::Time(utc_to_local(*t, ctx).rem_euclid(DAY)),
+        (Datum::Timestamptz(t), SqlType::Time) => {
+            Datum::Time(utc_to_local(*t, ctx).rem_euclid(DAY))
+        }
         (Datum::Timestamptz(t), SqlType::Timetz) => Datum::Timetz {
             micros: utc_to_local(*t, ctx).rem_euclid(DAY),
             offset: zone.offset_at_utc(*t),
@@ -532,7 +562,6 @@ fn to_time(value: &Datum, from: &SqlType, to: &SqlType, ctx: &EvalContext<'_>) -
         (value, to) => return read_text(value, from, to, ctx),
     })
 }
-
 
 pub(crate) fn is_infinite(timestamp: i64) -> bool {
     timestamp == i64::MIN || timestamp == i64::MAX

@@ -54,9 +54,10 @@ impl<'a> EvalContext<'a> {
     }
 
     pub(crate) fn param(&self, index: usize) -> EvalResult {
-        self.params.get(index).cloned().ok_or_else(|| {
-            ExprError::new("42P02", format!("there is no parameter ${}", index + 1))
-        })
+        self.params
+            .get(index)
+            .cloned()
+            .ok_or_else(|| ExprError::new("42P02", format!("there is no parameter ${}", index + 1)))
     }
 
     pub(crate) fn transaction_timestamp(&self) -> i64 {

@@ -298,7 +298,10 @@ pub(crate) fn stack_arrays(element: SqlType, values: Vec<Datum>) -> EvalResult {
     if inner.len() >= DIMENSIONS_MAX {
         return Err(ExprError::new(
             "54000",
-            format!("number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})", inner.len() + 1),
+            format!(
+                "number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})",
+                inner.len() + 1
+            ),
         ));
     }
     let mut dims = vec![ArrayDim { length: count as i32, lower: 1 }];
@@ -396,6 +399,7 @@ fn slice(array: &ArrayValue, bounds: &[(i32, i32)]) -> ArrayValue {
         }
         break;
     }
-    let dims = bounds.iter().map(|(from, to)| ArrayDim { length: to - from + 1, lower: 1 }).collect();
+    let dims =
+        bounds.iter().map(|(from, to)| ArrayDim { length: to - from + 1, lower: 1 }).collect();
     ArrayValue { element: array.element.clone(), dims, items }
 }

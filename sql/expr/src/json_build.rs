@@ -139,11 +139,9 @@ pub(crate) fn to_jsonb(
 pub(crate) fn key_text(value: &Datum, ty: &SqlType, ctx: &EvalContext<'_>) -> Result<String> {
     match value {
         Datum::Null => Err(ExprError::invalid_parameter("null value not allowed for object key")),
-        Datum::Array(_) | Datum::Record(_) | Datum::Json(_) | Datum::Jsonb(_) => {
-            Err(ExprError::invalid_parameter(
-                "key value must be scalar, not array, composite, or json",
-            ))
-        }
+        Datum::Array(_) | Datum::Record(_) | Datum::Json(_) | Datum::Jsonb(_) => Err(
+            ExprError::invalid_parameter("key value must be scalar, not array, composite, or json"),
+        ),
         Datum::Bool(v) => Ok(if *v { "true" } else { "false" }.to_owned()),
         value => Ok(json_text_of(value, ty, ctx)),
     }

@@ -95,9 +95,8 @@ pub(crate) fn unquote(json: &str) -> Result<Option<String>> {
 }
 
 fn unquote_string(json: &str) -> Result<String> {
-    serde_json::from_str(json).map_err(|_| {
-        ExprError::new("22P05", "unsupported Unicode escape sequence")
-    })
+    serde_json::from_str(json)
+        .map_err(|_| ExprError::new("22P05", "unsupported Unicode escape sequence"))
 }
 
 fn skip_blanks(json: &str, mut at: usize) -> usize {

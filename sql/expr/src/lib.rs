@@ -23,17 +23,17 @@
 //! Every kernel exists once per function and types; the row path and the DataFusion path call the same one.
 
 pub mod aggregates;
+mod args;
 pub mod cast;
 pub mod context;
 mod error;
 mod evaluate;
 mod functions;
-mod args;
 mod json_build;
 mod json_text;
 mod like;
-mod regex_cache;
 mod operators;
+mod regex_cache;
 pub mod registry;
 pub mod resolve;
 pub mod session_facts;
@@ -45,8 +45,8 @@ pub use cast::BoundCast;
 pub use context::{EvalContext, OwnedContext};
 pub use error::{EvalResult, ExprError, Result};
 pub use registry::{
-    AggregateDef, ArgPattern, BoundFunction, FuncRef, FunctionDef, FunctionKind, Invocation, Kernel,
-    RecordShape, Volatility,
+    AggregateDef, ArgPattern, BoundFunction, FuncRef, FunctionDef, FunctionKind, Invocation,
+    Kernel, RecordShape, Volatility,
 };
 pub use resolve::{
     AggregateCall, CallOptions, CoercionContext, ParamTypes, ResolvedCall, Resolver, SetCall,

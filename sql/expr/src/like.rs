@@ -48,7 +48,9 @@ fn run(subject: &[u8], pattern: &[u8], characters: bool) -> Result<bool> {
         }
     }
     let rest = &pattern[p..];
-    if rest.last() == Some(&b'\\') && rest.iter().take_while(|b| **b == b'%').count() + 1 == rest.len() {
+    if rest.last() == Some(&b'\\')
+        && rest.iter().take_while(|b| **b == b'%').count() + 1 == rest.len()
+    {
         return Err(trailing_escape());
     }
     Ok(rest.iter().all(|b| *b == b'%'))

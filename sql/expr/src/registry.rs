@@ -94,7 +94,10 @@ impl fmt::Display for ArgPattern {
 pub enum FunctionKind {
     Scalar(Kernel),
     /// Yields rows; `columns` names and types them, one column named like the function if empty.
-    Set { kernel: SetKernel, columns: Vec<(&'static str, ArgPattern)> },
+    Set {
+        kernel: SetKernel,
+        columns: Vec<(&'static str, ArgPattern)>,
+    },
     Aggregate(AggregateDef),
     Window(WindowFunction),
 }
@@ -132,7 +135,11 @@ pub struct FunctionDef {
 
 impl FunctionDef {
     pub fn comparison(&self) -> Option<Comparison> {
-        if self.is_operator && self.args.len() == 2 { Comparison::from_symbol(self.name) } else { None }
+        if self.is_operator && self.args.len() == 2 {
+            Comparison::from_symbol(self.name)
+        } else {
+            None
+        }
     }
 
     pub fn is_aggregate(&self) -> bool {
@@ -259,9 +266,7 @@ impl BoundFunction {
             return Ok(None);
         }
         match last {
-            Datum::Array(array) => {
-                Ok(Some(first.iter().chain(&array.items).cloned().collect()))
-            }
+            Datum::Array(array) => Ok(Some(first.iter().chain(&array.items).cloned().collect())),
             // concat(VARIADIC null) and friends answer null.
             Datum::Null => Ok(None),
             _ => Err(ExprError::datatype_mismatch("VARIADIC argument must be an array")),
@@ -356,7 +361,11 @@ impl Registry {
         self.define(signature, false, FunctionKind::Aggregate(def))
     }
 
-    pub fn window(&mut self, signature: &'static str, function: WindowFunction) -> &mut FunctionDef {
+    pub fn window(
+        &mut self,
+        signature: &'static str,
+        function: WindowFunction,
+    ) -> &mut FunctionDef {
         self.define(signature, false, FunctionKind::Window(function))
     }
 

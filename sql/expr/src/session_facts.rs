@@ -160,7 +160,12 @@ pub trait SessionFacts: Send + Sync {
         Ok(true)
     }
     /// `pg_has_role`.
-    fn has_role(&self, _user: Option<&str>, _role: &ObjectName<'_>, _privilege: &str) -> Result<bool> {
+    fn has_role(
+        &self,
+        _user: Option<&str>,
+        _role: &ObjectName<'_>,
+        _privilege: &str,
+    ) -> Result<bool> {
         Ok(true)
     }
     /// Bytes on disk; `None`: no such relation.
@@ -172,7 +177,13 @@ pub trait SessionFacts: Send + Sync {
     }
 
     /// `pg_advisory_lock` and its kin. True if taken; blocks unless `attempt`.
-    fn advisory_lock(&self, _key: AdvisoryKey, _shared: bool, _until_commit: bool, _attempt: bool) -> Result<bool> {
+    fn advisory_lock(
+        &self,
+        _key: AdvisoryKey,
+        _shared: bool,
+        _until_commit: bool,
+        _attempt: bool,
+    ) -> Result<bool> {
         Err(ExprError::unsupported("advisory locking"))
     }
     /// True if it was held.
@@ -224,7 +235,12 @@ pub enum ObjectName<'a> {
     Oid(u32),
     Name(&'a str),
     /// A column of a table, by name or number.
-    Column { table: Option<&'a str>, table_oid: u32, column: Option<&'a str>, number: i16 },
+    Column {
+        table: Option<&'a str>,
+        table_oid: u32,
+        column: Option<&'a str>,
+        number: i16,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

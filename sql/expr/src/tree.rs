@@ -10,43 +10,123 @@ use std::sync::Arc;
 pub enum Expr {
     Const(Datum, ColumnType),
     /// A quoted literal or NULL that has no type yet. `coerce` turns it into a `Const`.
-    Unknown { text: Option<Arc<str>>, position: Position },
+    Unknown {
+        text: Option<Arc<str>>,
+        position: Position,
+    },
     /// A field of the row that is evaluated.
-    Column { index: usize, ty: ColumnType },
+    Column {
+        index: usize,
+        ty: ColumnType,
+    },
     /// A field of an enclosing query's row; depth 0 is the nearest.
-    OuterColumn { depth: usize, index: usize, ty: ColumnType },
+    OuterColumn {
+        depth: usize,
+        index: usize,
+        ty: ColumnType,
+    },
     /// `$index+1`. Type `unknown` until `coerce` has inferred it.
-    Param { index: usize, ty: ColumnType, position: Position },
-    Call { func: Arc<BoundFunction>, args: Vec<Expr>, position: Position },
-    Cast { cast: Arc<BoundCast>, arg: Box<Expr>, position: Position },
+    Param {
+        index: usize,
+        ty: ColumnType,
+        position: Position,
+    },
+    Call {
+        func: Arc<BoundFunction>,
+        args: Vec<Expr>,
+        position: Position,
+    },
+    Cast {
+        cast: Arc<BoundCast>,
+        arg: Box<Expr>,
+        position: Position,
+    },
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Box<Expr>),
-    IsNull { arg: Box<Expr>, negated: bool },
+    IsNull {
+        arg: Box<Expr>,
+        negated: bool,
+    },
     /// `IS [NOT] TRUE | FALSE | UNKNOWN`.
-    IsBool { arg: Box<Expr>, test: BoolTest, negated: bool },
+    IsBool {
+        arg: Box<Expr>,
+        test: BoolTest,
+        negated: bool,
+    },
     /// `IS [NOT] DISTINCT FROM`; `equal` is the resolved `=`.
-    IsDistinct { equal: Arc<BoundFunction>, left: Box<Expr>, right: Box<Expr>, negated: bool },
+    IsDistinct {
+        equal: Arc<BoundFunction>,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        negated: bool,
+    },
     /// Searched CASE; the simple form becomes comparisons.
-    Case { branches: Vec<(Expr, Expr)>, otherwise: Option<Box<Expr>>, ty: ColumnType },
-    Coalesce { args: Vec<Expr>, ty: ColumnType },
-    NullIf { equal: Arc<BoundFunction>, left: Box<Expr>, right: Box<Expr>, ty: ColumnType },
+    Case {
+        branches: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+        ty: ColumnType,
+    },
+    Coalesce {
+        args: Vec<Expr>,
+        ty: ColumnType,
+    },
+    NullIf {
+        equal: Arc<BoundFunction>,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        ty: ColumnType,
+    },
     /// GREATEST or LEAST over one type.
-    Extreme { greatest: bool, args: Vec<Expr>, ty: ColumnType },
+    Extreme {
+        greatest: bool,
+        args: Vec<Expr>,
+        ty: ColumnType,
+    },
     /// `arg [NOT] IN (list)`; `equal` takes the argument and one element.
-    InList { equal: Arc<BoundFunction>, arg: Box<Expr>, list: Vec<Expr>, negated: bool },
+    InList {
+        equal: Arc<BoundFunction>,
+        arg: Box<Expr>,
+        list: Vec<Expr>,
+        negated: bool,
+    },
     /// `left op ANY|ALL (array)`.
-    AnyAll { op: Arc<BoundFunction>, left: Box<Expr>, array: Box<Expr>, all: bool },
+    AnyAll {
+        op: Arc<BoundFunction>,
+        left: Box<Expr>,
+        array: Box<Expr>,
+        all: bool,
+    },
     /// `ARRAY[...]`; elements of array type make one dimension more. `ty` is the array type.
-    Array { elements: Vec<Expr>, ty: ColumnType },
+    Array {
+        elements: Vec<Expr>,
+        ty: ColumnType,
+    },
     /// `ROW(...)`, or a whole row of a table with its column names.
-    Row { fields: Vec<Expr>, shape: Arc<RecordShape> },
+    Row {
+        fields: Vec<Expr>,
+        shape: Arc<RecordShape>,
+    },
     /// `(a, b) < (c, d)`, lexicographic; `pairs` have (equal, less, left, right) of each field.
-    RowCompare { op: Comparison, pairs: Vec<RowPair> },
-    Field { record: Box<Expr>, index: usize, ty: ColumnType },
-    Subscript { array: Box<Expr>, subscripts: Vec<Subscript>, ty: ColumnType },
+    RowCompare {
+        op: Comparison,
+        pairs: Vec<RowPair>,
+    },
+    Field {
+        record: Box<Expr>,
+        index: usize,
+        ty: ColumnType,
+    },
+    Subscript {
+        array: Box<Expr>,
+        subscripts: Vec<Subscript>,
+        ty: ColumnType,
+    },
     /// An uncorrelated scalar subquery: `EvalContext::subqueries[index]`.
-    Subquery { index: usize, ty: ColumnType },
+    Subquery {
+        index: usize,
+        ty: ColumnType,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

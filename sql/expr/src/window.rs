@@ -71,11 +71,9 @@ impl WindowFunction {
                 .map(|p| if rows < 2 { 0.0 } else { p.start as f64 / (rows - 1) as f64 })
                 .map(Datum::Float8)
                 .collect()),
-            Self::CumeDist => Ok(input
-                .peers
-                .iter()
-                .map(|p| Datum::Float8(p.end as f64 / rows as f64))
-                .collect()),
+            Self::CumeDist => {
+                Ok(input.peers.iter().map(|p| Datum::Float8(p.end as f64 / rows as f64)).collect())
+            }
             Self::Ntile => ntile(input),
             Self::Lag => Ok(shifted(input, -1)),
             Self::Lead => Ok(shifted(input, 1)),
@@ -115,8 +113,11 @@ fn ntile(input: &WindowInput<'_>) -> Result<Vec<Datum>> {
     Ok((0..rows)
         .map(|row| {
             let boundary = larger * (size + 1);
-            let bucket =
-                if row < boundary { row / (size + 1) } else { larger + (row - boundary) / size.max(1) };
+            let bucket = if row < boundary {
+                row / (size + 1)
+            } else {
+                larger + (row - boundary) / size.max(1)
+            };
             Datum::Int4(bucket as i32 + 1)
         })
         .collect())

@@ -80,8 +80,11 @@ fn deviations_are_numerics_of_integers() {
 
 #[test]
 fn collections_keep_nulls_or_not() {
-    let texts: Vec<Vec<Datum>> =
-        vec![vec!["a".into(), ",".into()], vec![Datum::Null, ",".into()], vec!["b".into(), ";".into()]];
+    let texts: Vec<Vec<Datum>> = vec![
+        vec!["a".into(), ",".into()],
+        vec![Datum::Null, ",".into()],
+        vec!["b".into(), ";".into()],
+    ];
     assert_eq!(aggregate("string_agg", &[SqlType::Text, SqlType::Text], &texts, 0), "a;b");
     assert_eq!(one("array_agg", &[Some(1), None]), "{1,NULL}");
     assert_eq!(one("json_agg", &[Some(1), None]), "[1, null]");
@@ -124,15 +127,19 @@ fn windows_rank_peers_and_look_around() {
     let types = TypeContext::default();
     let ctx = EvalContext::new(&types, &NoSession);
     let values: Vec<Datum> = [10, 10, 20].map(Datum::Int4).to_vec();
-    let peers = [Frame { start: 0, end: 2 }, Frame { start: 0, end: 2 }, Frame { start: 2, end: 3 }];
-    let frames = [Frame { start: 0, end: 2 }, Frame { start: 0, end: 2 }, Frame { start: 0, end: 3 }];
+    let peers =
+        [Frame { start: 0, end: 2 }, Frame { start: 0, end: 2 }, Frame { start: 2, end: 3 }];
+    let frames =
+        [Frame { start: 0, end: 2 }, Frame { start: 0, end: 2 }, Frame { start: 0, end: 3 }];
     let args = [values];
     let input = WindowInput { rows: 3, args: &args, peers: &peers, frames: &frames };
     let run = |function: WindowFunction| {
         let values = function.evaluate(&input, &ctx).expect("evaluates");
         let shown: Vec<String> = values
             .iter()
-            .map(|value| if value.is_null() { "-".into() } else { output_text(value, &SqlType::Text, &ctx) })
+            .map(|value| {
+                if value.is_null() { "-".into() } else { output_text(value, &SqlType::Text, &ctx) }
+            })
             .collect();
         shown.join(" ")
     };
@@ -185,7 +192,10 @@ fn set_functions_name_and_type_their_columns() {
         "key text, value text: a|1 b|x"
     );
     assert_eq!(rows("json_array_elements", vec![unknown("[1, [2]]")]), "value json: 1 [2]");
-    assert_eq!(rows("regexp_matches", vec![unknown("abab"), unknown("b"), unknown("g")]), "regexp_matches text[]: {b} {b}");
+    assert_eq!(
+        rows("regexp_matches", vec![unknown("abab"), unknown("b"), unknown("g")]),
+        "regexp_matches text[]: {b} {b}"
+    );
     let array = resolver.array(vec![Expr::int4(1), Expr::int4(2)], None).expect("an array");
     assert_eq!(rows("unnest", vec![array]), "unnest integer: 1 2");
     let error = resolver.resolve_function("unnest", vec![Expr::int4(1)], &CallOptions::default());

@@ -23,7 +23,11 @@ fn answer(text: &str) -> String {
         if !expr.is_volatile() {
             assert_eq!(value, again, "folding changed {text}");
         }
-        Ok(if value.is_null() { "NULL".to_owned() } else { output_text(&value, expr.sql_type(), &ctx) })
+        Ok(if value.is_null() {
+            "NULL".to_owned()
+        } else {
+            output_text(&value, expr.sql_type(), &ctx)
+        })
     });
     match result {
         Ok(answer) => answer,
@@ -41,7 +45,8 @@ fn expressions_answer_as_postgresql_does() {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let (text, expected) = line.split_once("  =>  ").expect("a line is `expression  =>  answer`");
+        let (text, expected) =
+            line.split_once("  =>  ").expect("a line is `expression  =>  answer`");
         let actual = answer(text);
         if actual.trim_end() != expected.trim_end() {
             failures.push(format!("{text}\n    expected {expected}\n    actual   {actual}"));
@@ -72,7 +77,8 @@ fn parameters_take_the_type_of_their_first_use() {
 fn every_function_has_a_signature_of_its_own() {
     let mut seen = std::collections::HashSet::new();
     for def in expr::registry::all_functions() {
-        let signature = format!("{}{}", def.signature(), if def.variadic { "variadic" } else { "" });
+        let signature =
+            format!("{}{}", def.signature(), if def.variadic { "variadic" } else { "" });
         assert!(seen.insert(signature.clone()), "{signature} is defined twice");
     }
 }

@@ -224,8 +224,10 @@ fn format_of(format: planner::CopyFormat) -> CopyFormat {
 fn client_only(target: &CopyTarget) -> SqlResult<()> {
     match target {
         CopyTarget::Client => Ok(()),
-        CopyTarget::File(_) => Err(SqlError::unsupported("COPY with a file on the server")
-            .with_hint("Use psql's \\copy.")),
+        CopyTarget::File(_) => {
+            Err(SqlError::unsupported("COPY with a file on the server")
+                .with_hint("Use psql's \\copy."))
+        }
         CopyTarget::Program(_) => Err(SqlError::unsupported("COPY with a program")),
     }
 }

@@ -444,8 +444,7 @@ impl Line<'_> {
             let forced_text = self.options.force_not_null.contains(&position);
             let forced_null = self.options.force_null.contains(&position);
             let matches_null = &scratch[from..] == null;
-            let is_null =
-                matches_null && if was_quoted { forced_null } else { !forced_text };
+            let is_null = matches_null && if was_quoted { forced_null } else { !forced_text };
             fields.push((!is_null).then_some(from..scratch.len()));
             if i >= text.len() {
                 return Ok(());

@@ -4,9 +4,7 @@ use super::role;
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use catalog::keys::SequenceState;
-use catalog::{
-    Catalog, CatalogChange, CommentKey, DropBehavior, PrimaryKeyPlacement, Relation,
-};
+use catalog::{Catalog, CatalogChange, CommentKey, DropBehavior, PrimaryKeyPlacement, Relation};
 use expr::Expr;
 use planner::{
     AlterDatabase, AlterRelation, AlterSchema, AlterTable, CommentTarget, DdlPlan, NewConstraint,
@@ -194,10 +192,9 @@ pub(super) fn apply(
             let behavior = behavior(*cascade);
             match kind {
                 ObjectKind::Schema => change.drop_schemas(objects, behavior)?,
-                ObjectKind::Table
-                | ObjectKind::View
-                | ObjectKind::Index
-                | ObjectKind::Sequence => change.drop_relations(objects, behavior)?,
+                ObjectKind::Table | ObjectKind::View | ObjectKind::Index | ObjectKind::Sequence => {
+                    change.drop_relations(objects, behavior)?
+                }
             }
         }
         DdlPlan::Truncate { tables, restart_identity, cascade } => {
@@ -229,12 +226,7 @@ fn refuse_deferred(table: &catalog::NewTable) -> SqlResult<()> {
 }
 
 /// IF NOT EXISTS: whether the name is taken, with the notice.
-fn skip_existing(
-    schema: u32,
-    name: &str,
-    if_not_exists: bool,
-    change: &mut CatalogChange,
-) -> bool {
+fn skip_existing(schema: u32, name: &str, if_not_exists: bool, change: &mut CatalogChange) -> bool {
     let exists = if_not_exists && change.catalog().relation(schema, name).is_some();
     if exists {
         change.notice(format!("relation \"{name}\" already exists, skipping"));
@@ -259,8 +251,7 @@ fn drop_database(
     if database.oid == ctx.database {
         return Err(SqlError::new("55006", "cannot drop the currently open database"));
     }
-    let others: Vec<_> =
-        ctx.server.sessions().into_iter().filter(|s| s.database == name).collect();
+    let others: Vec<_> = ctx.server.sessions().into_iter().filter(|s| s.database == name).collect();
     if !others.is_empty() && !force {
         let count = others.len();
         let detail = match count {

@@ -38,9 +38,17 @@ pub(crate) struct Cursor {
 enum Source {
     /// Row keys, each once.
     Keys(std::vec::IntoIter<Key>),
-    Rows { rest: Option<Span>, reverse: bool },
+    Rows {
+        rest: Option<Span>,
+        reverse: bool,
+    },
     /// Entries of the secondary index at this position of `code.indexes`.
-    Entries { index: usize, rest: Option<Span>, reverse: bool, covering: bool },
+    Entries {
+        index: usize,
+        rest: Option<Span>,
+        reverse: bool,
+        covering: bool,
+    },
 }
 
 impl Cursor {
@@ -179,9 +187,10 @@ impl Cursor {
                 }
                 let index = &self.code.indexes[index].keys;
                 let entries = page.rows.iter();
-                let keys = entries
-                    .map(|(key, value)| index.row_key(key, value))
-                    .collect::<Result<Vec<Key>, _>>()?;
+                let keys =
+                    entries
+                        .map(|(key, value)| index.row_key(key, value))
+                        .collect::<Result<Vec<Key>, _>>()?;
                 self.fetch(ctx, keys, wanted).await.map(Some)
             }
         }

@@ -199,11 +199,7 @@ impl RowSource for Scan {
     }
 }
 
-fn computed_rows(
-    plan: &OltpPlan,
-    window: &mut Window,
-    ctx: &ExecContext,
-) -> SqlResult<Vec<Row>> {
+fn computed_rows(plan: &OltpPlan, window: &mut Window, ctx: &ExecContext) -> SqlResult<Vec<Row>> {
     let Access::Values(exprs) = &plan.access else {
         return Err(SqlError::internal("a plan without a table reads one"));
     };

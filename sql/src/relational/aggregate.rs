@@ -50,17 +50,15 @@ impl CallShape {
     fn compare(&self, a: &[Datum], b: &[Datum]) -> Ordering {
         let keys = self.arguments.len()..;
         let ordered = self.order.iter().zip(a[keys.clone()].iter().zip(&b[keys])).map(
-            |((ty, descending, nulls_first), (a, b))| {
-                match (a.is_null(), b.is_null()) {
-                    (true, true) => Ordering::Equal,
-                    (true, false) if *nulls_first => Ordering::Less,
-                    (true, false) => Ordering::Greater,
-                    (false, true) if *nulls_first => Ordering::Greater,
-                    (false, true) => Ordering::Less,
-                    (false, false) => {
-                        let order = datum::compare_as(ty, a, b);
-                        if *descending { order.reverse() } else { order }
-                    }
+            |((ty, descending, nulls_first), (a, b))| match (a.is_null(), b.is_null()) {
+                (true, true) => Ordering::Equal,
+                (true, false) if *nulls_first => Ordering::Less,
+                (true, false) => Ordering::Greater,
+                (false, true) if *nulls_first => Ordering::Greater,
+                (false, true) => Ordering::Less,
+                (false, false) => {
+                    let order = datum::compare_as(ty, a, b);
+                    if *descending { order.reverse() } else { order }
                 }
             },
         );
@@ -237,4 +235,3 @@ impl Accumulator for RowAccumulator {
         exec_err!("partial states of {} were to be merged", self.state.shape.function.def.name)
     }
 }
-

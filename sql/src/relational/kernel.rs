@@ -244,4 +244,3 @@ impl ScalarUDFImpl for SortKeyFunction {
         Ok(ColumnarValue::Array(Arc::new(builder.finish())))
     }
 }
-

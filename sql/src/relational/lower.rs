@@ -3,13 +3,13 @@
 //! Every column of a lowered plan has a name of its own (`c17`), so duplicate names in SQL never
 //! meet DataFusion's; positions in a `Rel` map to these names through [`Lowered::slots`].
 
+use super::QueryContext;
 use super::aggregate::{AggregateFunction, CallShape};
 use super::batch::{ColumnBuilder, arrow_type, compares_natively};
 use super::fault::into_sql;
 use super::kernel::{self, Slot, column, comparable};
 use super::operators;
 use super::scan::TableScan;
-use super::QueryContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::Row;
 use datafusion::arrow::datatypes::{Field as ArrowField, Schema};
@@ -185,7 +185,8 @@ impl Lowering {
                     let right = self.rows(right).await?;
                     let types = types_of(&rel.fields);
                     let keep_common = *op == SetOperator::Intersect;
-                    let rows = operators::intersect_or_except(left, right, &types, keep_common, *all)?;
+                    let rows =
+                        operators::intersect_or_except(left, right, &types, keep_common, *all)?;
                     self.table(&rel.fields, &rows)
                 }
                 RelNode::With { ctes, body } => {
@@ -284,7 +285,9 @@ impl Lowering {
         let columns = slots.iter().map(|(slot, _)| {
             DfExpr::Column(datafusion::common::Column::new(Some(name.as_str()), slot)).alias(slot)
         });
-        let plan = if slots.is_empty() { build(scan)? } else {
+        let plan = if slots.is_empty() {
+            build(scan)?
+        } else {
             build(scan.and_then(|scan| scan.project(columns)))?
         };
         Ok(Lowered { plan, slots })
@@ -485,8 +488,7 @@ impl Lowering {
             aggregates.push(self.call(call, &input.slots)?.alias(&name));
             slots.push((name, call.ty.ty.clone()));
         }
-        let grouped =
-            build(LogicalPlanBuilder::from(input.plan).aggregate(keys, aggregates))?;
+        let grouped = build(LogicalPlanBuilder::from(input.plan).aggregate(keys, aggregates))?;
         let columns: Vec<DfExpr> = slots.iter().map(|(name, _)| column(name)).collect();
         let plan = build(LogicalPlanBuilder::from(grouped).project(columns))?;
         Ok(Lowered { plan, slots })
@@ -494,7 +496,8 @@ impl Lowering {
 
     fn call(&self, call: &AggregateCall, slots: &[Slot]) -> SqlResult<DfExpr> {
         let eval = &self.context.eval;
-        let filter = call.filter.as_ref().map(|filter| Box::new(kernel::lower(filter, slots, eval)));
+        let filter =
+            call.filter.as_ref().map(|filter| Box::new(kernel::lower(filter, slots, eval)));
         if let Some(native) = self.native_call(call, slots, filter.clone()) {
             return Ok(native);
         }
@@ -544,7 +547,12 @@ impl Lowering {
         };
         let arguments = vec![argument];
         Some(DfExpr::AggregateFunction(AggregateExpr::new_udf(
-            function, arguments, false, filter, vec![], None,
+            function,
+            arguments,
+            false,
+            filter,
+            vec![],
+            None,
         )))
     }
 }
@@ -578,8 +586,6 @@ pub fn schema_of(slots: &[Slot]) -> Schema {
     )
 }
 
-fn build(
-    builder: datafusion::common::Result<LogicalPlanBuilder>,
-) -> SqlResult<LogicalPlan> {
+fn build(builder: datafusion::common::Result<LogicalPlanBuilder>) -> SqlResult<LogicalPlan> {
     builder.and_then(LogicalPlanBuilder::build).map_err(into_sql)
 }

@@ -60,7 +60,10 @@ impl TableScan {
     ) -> SqlResult<Self> {
         let expected = columns.len() + usize::from(row_id);
         if slots.len() != expected {
-            return Err(SqlError::internal(format!("{} names for {expected} columns", slots.len())));
+            return Err(SqlError::internal(format!(
+                "{} names for {expected} columns",
+                slots.len()
+            )));
         }
         let columns = columns
             .into_iter()
@@ -162,7 +165,7 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-                let pages = Pages {
+        let pages = Pages {
             decoder: RowDecoder::new(
                 &self.scan.table,
                 self.scan.columns.iter().filter_map(|column| match column {

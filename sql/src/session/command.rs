@@ -7,9 +7,7 @@ use crate::prepared::{ColumnDesc, Statement};
 use crate::settings::registry::{at, position};
 use crate::settings::{Settings, is_causal_token};
 use datum::{Datum, SqlType};
-use planner::{
-    DiscardTarget, ExecutePlan, PreparePlan, SessionPlan, SettingScope, SettingValue,
-};
+use planner::{DiscardTarget, ExecutePlan, PreparePlan, SessionPlan, SettingScope, SettingValue};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -76,10 +74,7 @@ impl Session {
                 join(several, at == Some(at::SEARCH_PATH))
             }
             _ => {
-                return Err(SqlError::new(
-                    "22023",
-                    format!("SET {name} takes only one argument"),
-                ));
+                return Err(SqlError::new("22023", format!("SET {name} takes only one argument")));
             }
         };
         if is_causal_token(name) {
@@ -117,11 +112,7 @@ impl Session {
         self.core.set("role", role, local)
     }
 
-    fn show(
-        &mut self,
-        name: &str,
-        columns: &Option<Arc<[ColumnDesc]>>,
-    ) -> SqlResult<Outcome> {
+    fn show(&mut self, name: &str, columns: &Option<Arc<[ColumnDesc]>>) -> SqlResult<Outcome> {
         let value = match position(name) {
             Some(at::LAST_GUARANTEE) => self.receipt(),
             Some(at::TRANSACTION_ISOLATION) => self.current_isolation().to_owned(),
@@ -138,9 +129,9 @@ impl Session {
             }
             _ => self.core.settings.lock().show(name)?,
         };
-        let columns = columns.clone().unwrap_or_else(|| {
-            Arc::from([text_column(&Settings::canonical_name(name))])
-        });
+        let columns = columns
+            .clone()
+            .unwrap_or_else(|| Arc::from([text_column(&Settings::canonical_name(name))]));
         let rows = RowStream::ready_tagged(vec![vec![Datum::text(value)]], "SHOW");
         Ok(Outcome::Rows { columns, rows })
     }
@@ -287,4 +278,3 @@ fn join(values: &[String], quote: bool) -> String {
 fn text_column(name: &str) -> ColumnDesc {
     ColumnDesc { name: name.into(), ty: SqlType::Text.into(), table_oid: 0, attnum: 0 }
 }
-

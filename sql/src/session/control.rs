@@ -265,9 +265,11 @@ impl Session {
     }
 
     fn find_savepoint(&self, name: &str) -> SqlResult<usize> {
-        self.txn.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| {
-            SqlError::new("3B001", format!("savepoint \"{name}\" does not exist"))
-        })
+        self.txn
+            .savepoints
+            .iter()
+            .rposition(|s| s.name == name)
+            .ok_or_else(|| SqlError::new("3B001", format!("savepoint \"{name}\" does not exist")))
     }
 
     /// Commits whatever is there, and does what was put off until then.

@@ -92,10 +92,7 @@ impl Session {
             ));
         }
         if self.cursors.contains_key(&plan.name) {
-            return Err(SqlError::new(
-                "42P03",
-                format!("cursor \"{}\" already exists", plan.name),
-            ));
+            return Err(SqlError::new("42P03", format!("cursor \"{}\" already exists", plan.name)));
         }
         let alone = self.txn.block == Block::None;
         let ctx = self.begin_statement(outer, Arc::from([])).await?;

@@ -57,9 +57,10 @@ impl SessionFacts for Facts {
     }
 
     fn current_schemas(&self, include_implicit: bool) -> Vec<String> {
-        let existing = self.schemas.iter().filter(|name| {
-            self.catalog.schema_oid(self.database, name).is_some()
-        });
+        let existing = self
+            .schemas
+            .iter()
+            .filter(|name| self.catalog.schema_oid(self.database, name).is_some());
         let mut names: Vec<String> = existing.cloned().collect();
         if include_implicit && !names.iter().any(|n| n == "pg_catalog") {
             names.insert(0, "pg_catalog".to_owned());
@@ -171,9 +172,10 @@ impl SessionFacts for Facts {
 
     fn lastval(&self) -> expr::Result<i64> {
         let memory = self.core.sequences.lock();
-        memory.last.and_then(|last| memory.current.get(&last).copied()).ok_or_else(|| {
-            ExprError::new("55000", "lastval is not yet defined in this session")
-        })
+        memory
+            .last
+            .and_then(|last| memory.current.get(&last).copied())
+            .ok_or_else(|| ExprError::new("55000", "lastval is not yet defined in this session"))
     }
 
     fn serial_sequence(&self, table: &str, column: &str) -> expr::Result<Option<String>> {
@@ -190,11 +192,7 @@ impl SessionFacts for Facts {
         let sequence = owned.find(|s| s.owned_by.is_some_and(|(_, c)| c == found.id));
         Ok(sequence.map(|s| {
             let schema = self.catalog.schema_name(s.schema).unwrap_or_default();
-            format!(
-                "{}.{}",
-                deparse::quote_identifier(schema),
-                deparse::quote_identifier(&s.name)
-            )
+            format!("{}.{}", deparse::quote_identifier(schema), deparse::quote_identifier(&s.name))
         }))
     }
 
@@ -205,8 +203,7 @@ impl SessionFacts for Facts {
 
     fn relation_oid(&self, name: &str) -> Option<u32> {
         let (schema, name) = self.names(name)?;
-        let found =
-            self.catalog.resolve(self.database, &self.schemas, schema.as_deref(), &name)?;
+        let found = self.catalog.resolve(self.database, &self.schemas, schema.as_deref(), &name)?;
         Some(found.oid())
     }
 

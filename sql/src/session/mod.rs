@@ -209,11 +209,8 @@ impl Session {
         }
         self.token_published = self.seen;
         let config = &self.server.config;
-        let token = CausalToken {
-            cluster: config.cluster,
-            timestamp: self.seen,
-            dots: self.dots.clone(),
-        };
+        let token =
+            CausalToken { cluster: config.cluster, timestamp: self.seen, dots: self.dots.clone() };
         let text = token.seal(&config.token_key);
         self.core.settings.lock().publish(at::CAUSAL_TOKEN, text.into());
     }

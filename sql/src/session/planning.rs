@@ -247,9 +247,7 @@ impl Session {
     pub fn prepared(&self, name: &str) -> SqlResult<Arc<Prepared>> {
         self.prepared.get(name).cloned().ok_or_else(|| match name {
             "" => SqlError::new("26000", "unnamed prepared statement does not exist"),
-            name => {
-                SqlError::new("26000", format!("prepared statement \"{name}\" does not exist"))
-            }
+            name => SqlError::new("26000", format!("prepared statement \"{name}\" does not exist")),
         })
     }
 

@@ -17,9 +17,9 @@ use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::{Outcome, Row, RowSource, RowStream, TagKind};
 use crate::prepared::{ColumnDesc, Prepared, VersionedPlan};
+use crate::settings::Effective;
 use crate::{copy, ddl, explain, oltp, relational, write};
 use async_trait::async_trait;
-use crate::settings::Effective;
 use catalog::Catalog;
 use core_domain::{IsolationLevel, WaitPolicy};
 use datum::{Datum, TypeContext};
@@ -286,10 +286,7 @@ impl Session {
         if self.txn.read_only && plan.planned.plan.writes() {
             return Err(SqlError::new(
                 "25006",
-                format!(
-                    "cannot execute {} in a read-only transaction",
-                    plan.planned.tag.0
-                ),
+                format!("cannot execute {} in a read-only transaction", plan.planned.tag.0),
             ));
         }
         let kv = self.txn.open(&self.server).await?;
@@ -308,7 +305,8 @@ impl Session {
         let types = match &self.txn.types {
             Some(types) => types.clone(),
             None => {
-                let types = TypeContext { now: self.txn.started_at, ..self.effective.types.clone() };
+                let types =
+                    TypeContext { now: self.txn.started_at, ..self.effective.types.clone() };
                 let types = Arc::new(types);
                 self.txn.types = Some(types.clone());
                 types
@@ -513,11 +511,7 @@ pub(crate) enum Produced {
 }
 
 /// Runs what produces rows: queries and writes.
-pub(crate) async fn run_rows(
-    plan: &Plan,
-    tag: Tag,
-    ctx: &Arc<ExecContext>,
-) -> SqlResult<Produced> {
+pub(crate) async fn run_rows(plan: &Plan, tag: Tag, ctx: &Arc<ExecContext>) -> SqlResult<Produced> {
     match plan {
         Plan::Oltp(oltp) => oltp::execute(oltp, ctx).await.map(Produced::Stream),
         Plan::Query(query) => relational::execute(&query.rel, ctx).await.map(Produced::Stream),

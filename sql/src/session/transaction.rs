@@ -13,9 +13,7 @@
 use crate::server::Server;
 use crate::table_locks::TableGuards;
 use catalog::Catalog;
-use core_domain::{
-    IsolationLevel, KvResult, KvTransaction, SavepointId, Span, TxnOptions,
-};
+use core_domain::{IsolationLevel, KvResult, KvTransaction, SavepointId, Span, TxnOptions};
 use datum::TypeContext;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -9,14 +9,14 @@ use datum::{DateOrder, DateStyle, DateStyleFormat, TimeZone};
 pub(super) fn normalise(spec: &Spec, value: &str, style: DateStyle) -> SqlResult<String> {
     match spec.domain {
         Domain::Text => Ok(value.to_owned()),
-        Domain::Bool => boolean(value).map(|on| if on { "on" } else { "off" }.to_owned()).ok_or_else(
-            || {
+        Domain::Bool => {
+            boolean(value).map(|on| if on { "on" } else { "off" }.to_owned()).ok_or_else(|| {
                 SqlError::new(
                     "22023",
                     format!("parameter \"{}\" requires a Boolean value", spec.name),
                 )
-            },
-        ),
+            })
+        }
         Domain::Int { min, max, unit } => integer(spec, value, min, max, unit),
         Domain::Real { min, max } => {
             let number: f64 = value.trim().parse().map_err(|_| invalid(spec, value))?;
@@ -31,8 +31,7 @@ pub(super) fn normalise(spec: &Spec, value: &str, style: DateStyle) -> SqlResult
             .map(|v| (*v).to_owned())
             .or_else(|| boolean_enum(values, value))
             .ok_or_else(|| {
-                invalid(spec, value)
-                    .with_hint(format!("Available values: {}.", values.join(", ")))
+                invalid(spec, value).with_hint(format!("Available values: {}.", values.join(", ")))
             }),
         Domain::TimeZone => parse_zone(value).map(|(name, _)| name).ok_or_else(|| {
             SqlError::new("22023", format!("invalid value for parameter \"TimeZone\": \"{value}\""))

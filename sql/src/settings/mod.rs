@@ -391,9 +391,8 @@ impl Settings {
             },
             now: 0,
         };
-        let timeout = |at: usize| {
-            text(at).parse().ok().filter(|ms| *ms > 0).map(Duration::from_millis)
-        };
+        let timeout =
+            |at: usize| text(at).parse().ok().filter(|ms| *ms > 0).map(Duration::from_millis);
         self.effective = Arc::new(Effective {
             types,
             consistency: text(at::CONSISTENCY).parse().unwrap_or_default(),

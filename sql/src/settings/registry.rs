@@ -8,8 +8,15 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Domain {
     Bool,
-    Int { min: i64, max: i64, unit: Unit },
-    Real { min: f64, max: f64 },
+    Int {
+        min: i64,
+        max: i64,
+        unit: Unit,
+    },
+    Real {
+        min: f64,
+        max: f64,
+    },
     Enum(&'static [&'static str]),
     Text,
     /// Checked and normalised by a rule of its own, in `domain.rs`.
@@ -63,14 +70,7 @@ const fn user(
 }
 
 const fn fixed(name: &'static str, default: &'static str, description: &'static str) -> Spec {
-    Spec {
-        name,
-        default,
-        domain: Domain::Text,
-        scope: Scope::Internal,
-        report: false,
-        description,
-    }
+    Spec { name, default, domain: Domain::Text, scope: Scope::Internal, report: false, description }
 }
 
 const fn reported(mut spec: Spec) -> Spec {
@@ -231,7 +231,11 @@ pub static SPECS: &[Spec] = &[
     )),
     reported(fixed("server_version", SERVER_VERSION, "Shows the server version.")),
     fixed("server_version_num", SERVER_VERSION_NUM, "Shows the server version as an integer."),
-    reported(fixed("server_encoding", "UTF8", "Shows the server (database) character set encoding.")),
+    reported(fixed(
+        "server_encoding",
+        "UTF8",
+        "Shows the server (database) character set encoding.",
+    )),
     reported(fixed("integer_datetimes", "on", "Shows whether datetimes are integer based.")),
     reported(user(
         "standard_conforming_strings",
@@ -259,7 +263,11 @@ pub static SPECS: &[Spec] = &[
     fixed("temp_tablespaces", "", "Sets the tablespaces for temporary tables."),
     fixed("default_table_access_method", "shanghai", "Sets the default table access method."),
     fixed("ssl", "on", "Enables SSL connections."),
-    fixed("password_encryption", "scram-sha-256", "Chooses the algorithm for encrypting passwords."),
+    fixed(
+        "password_encryption",
+        "scram-sha-256",
+        "Chooses the algorithm for encrypting passwords.",
+    ),
     user(
         "idle_in_transaction_session_timeout",
         "0",
@@ -299,7 +307,12 @@ pub static SPECS: &[Spec] = &[
         "Sets the session's behavior for triggers and rewrite rules.",
     ),
     user("array_nulls", "on", Domain::Enum(&["on"]), "Enables input of NULL elements in arrays."),
-    user("transform_null_equals", "off", Domain::Enum(&["off"]), "Treats expr=NULL as expr IS NULL."),
+    user(
+        "transform_null_equals",
+        "off",
+        Domain::Enum(&["off"]),
+        "Treats expr=NULL as expr IS NULL.",
+    ),
     user("synchronize_seqscans", "on", Domain::Bool, "Has no effect here."),
     user("work_mem", "4096", MEMORY, "Sets the maximum memory to be used for query workspaces."),
     user(
@@ -349,13 +362,13 @@ pub static SPECS: &[Spec] = &[
         "Has no effect here.",
     ),
     user("deadlock_timeout", "1000", MS, "Deadlocks are found without waiting."),
+    user("log_min_messages", "warning", LEVELS, "Sets the message levels that are logged."),
     user(
-        "log_min_messages",
-        "warning",
-        LEVELS,
-        "Sets the message levels that are logged.",
+        "log_statement",
+        "none",
+        Domain::Enum(&["none", "ddl", "mod", "all"]),
+        "Has no effect here.",
     ),
-    user("log_statement", "none", Domain::Enum(&["none", "ddl", "mod", "all"]), "Has no effect here."),
     user(
         "log_min_duration_statement",
         "-1",
@@ -371,7 +384,9 @@ pub static SPECS: &[Spec] = &[
 /// The position of a setting, by PostgreSQL's case-insensitive names and their old spellings.
 pub fn position(name: &str) -> Option<usize> {
     let name = match name {
-        n if n.eq_ignore_ascii_case("timezone") || n.eq_ignore_ascii_case("time zone") => "TimeZone",
+        n if n.eq_ignore_ascii_case("timezone") || n.eq_ignore_ascii_case("time zone") => {
+            "TimeZone"
+        }
         n => n,
     };
     SPECS.iter().position(|s| s.name.eq_ignore_ascii_case(name))

@@ -130,7 +130,8 @@ async fn update(
     let change = Change { key: key.clone(), old, new };
     let mut rows = writer.update(vec![change], &rules, effects).await?;
     let row = rows.pop().ok_or_else(|| SqlError::internal("an update lost its row"))?;
-    let key = if writer.code.row_keys.is_hidden() { key } else { writer.code.row_keys.of_row(&row)? };
+    let key =
+        if writer.code.row_keys.is_hidden() { key } else { writer.code.row_keys.of_row(&row)? };
     Ok(Some((key, row)))
 }
 

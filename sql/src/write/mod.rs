@@ -51,8 +51,7 @@ pub(crate) async fn execute(plan: &WritePlan, ctx: &Arc<ExecContext>) -> SqlResu
         WriteOp::Insert(op) => insert(plan, op, &writer, &mut effects, &mut written).await?,
         WriteOp::Update(op) => update(plan, op, &writer, &mut effects, &mut written).await?,
         WriteOp::Delete(op) => {
-            let targets =
-                targets::find(&op.source, &writer.code, ctx, LockMode::Exclusive).await?;
+            let targets = targets::find(&op.source, &writer.code, ctx, LockMode::Exclusive).await?;
             for chunk in targets.chunks(CHUNK_ROWS) {
                 ctx.check_cancel()?;
                 let rows = chunk.iter().map(|t| (t.key.clone(), t.old.clone())).collect();

@@ -60,12 +60,7 @@ pub(super) fn not_null(
     .with_column(column)
 }
 
-pub(super) fn check(
-    code: &TableCode,
-    name: &str,
-    row: &[Datum],
-    types: &TypeContext,
-) -> SqlError {
+pub(super) fn check(code: &TableCode, name: &str, row: &[Datum], types: &TypeContext) -> SqlError {
     SqlError::new(
         "23514",
         format!(
@@ -78,11 +73,7 @@ pub(super) fn check(
     .with_constraint(name)
 }
 
-pub(super) fn duplicate_row_key(
-    code: &TableCode,
-    row: &[Datum],
-    types: &TypeContext,
-) -> SqlError {
+pub(super) fn duplicate_row_key(code: &TableCode, row: &[Datum], types: &TypeContext) -> SqlError {
     let ordinals = code.table.row_key_ordinals();
     let name = match code.table.row_key() {
         catalog::RowKey::PrimaryKey(index) => code.constraint_name(index).to_owned(),

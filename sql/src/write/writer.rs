@@ -195,11 +195,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Completes new rows and works out where they go.
-    pub(super) async fn place(
-        &self,
-        rows: Vec<Row>,
-        rules: &Rules<'_>,
-    ) -> SqlResult<Vec<Placed>> {
+    pub(super) async fn place(&self, rows: Vec<Row>, rules: &Rules<'_>) -> SqlResult<Vec<Placed>> {
         let hidden = match self.code.row_keys.is_hidden() {
             true => self.ctx.server.numbers.row_ids(rows.len()).await?,
             false => 0..0,

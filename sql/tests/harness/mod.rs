@@ -88,11 +88,7 @@ impl Client {
         self.outcome(outcome, lines).await
     }
 
-    async fn outcome(
-        &mut self,
-        outcome: Outcome,
-        lines: &mut Vec<String>,
-    ) -> Result<(), SqlError> {
+    async fn outcome(&mut self, outcome: Outcome, lines: &mut Vec<String>) -> Result<(), SqlError> {
         match outcome {
             Outcome::Empty => {}
             Outcome::Complete { tag } => lines.push(tag),

@@ -101,8 +101,7 @@ pub fn encode_entry(entry: &Entry) -> Bytes {
         }
         EntryPayload::Membership(membership) => {
             out.put_u8(2);
-            let content =
-                postcard::to_stdvec(membership).expect("plain data encodes into memory");
+            let content = postcard::to_stdvec(membership).expect("plain data encodes into memory");
             out.put_slice(&content);
         }
     }

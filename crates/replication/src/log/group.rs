@@ -56,6 +56,8 @@ struct Tail {
     vote: Option<Vote>,
     position: Position,
     purged: Option<LogId>,
+    /// Where a log that was empty began: 0 under Raft, 1 in openraft's test suite.
+    first: u64,
     last: Option<LogId>,
     /// The newest entries, contiguous up to `last`. Unwritten entries are always here.
     entries: VecDeque<Entry>,
@@ -118,7 +120,8 @@ impl GroupLog {
                 let tail = self.tail.lock();
                 let purged = tail.purged.index() >= Some(index);
                 let absent = tail.last.index() < Some(index);
-                if purged || absent || (tail.truncations_queued == 0 && tail.written >= Some(index)) {
+                if purged || absent || (tail.truncations_queued == 0 && tail.written >= Some(index))
+                {
                     return;
                 }
             }
@@ -161,7 +164,7 @@ impl GroupLog {
     fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>> {
         let (cached, disk) = {
             let tail = self.tail.lock();
-            let start = start.max(tail.purged.next_index());
+            let start = start.max(tail.purged.next_index()).max(tail.first);
             let end = end.min(tail.last.next_index());
             let first_cached = tail.last.next_index() - tail.entries.len() as u64;
             let from = start.max(first_cached);
@@ -243,8 +246,11 @@ impl Tail {
     }
 
     fn push(&mut self, entry: Entry) {
+        if self.last.is_none() {
+            self.first = entry.index();
+        }
         assert!(
-            entry.index() == self.last.next_index(),
+            self.last.is_none() || entry.index() == self.last.next_index(),
             "hole in the log: {} appended after {:?}",
             entry.log_id,
             self.last

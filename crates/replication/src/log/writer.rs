@@ -40,14 +40,34 @@ impl LogTrace for NoTrace {}
 
 /// What a group asks of the writer. One order for all of a group's requests.
 pub enum Request {
-    Append { log: Arc<GroupLog>, entries: Vec<Entry>, done: IOFlushed<TypeConfig> },
-    Vote { log: Arc<GroupLog>, vote: Vote, done: Done },
+    Append {
+        log: Arc<GroupLog>,
+        entries: Vec<Entry>,
+        done: IOFlushed<TypeConfig>,
+    },
+    Vote {
+        log: Arc<GroupLog>,
+        vote: Vote,
+        done: Done,
+    },
     /// Entries `after..=last` go; `after` stays the last one.
-    Truncate { log: Arc<GroupLog>, after: Option<u64>, last: u64, done: Done },
+    Truncate {
+        log: Arc<GroupLog>,
+        after: Option<u64>,
+        last: u64,
+        done: Done,
+    },
     /// Entries up to `upto` go; those of `present` exist.
-    Purge { log: Arc<GroupLog>, present: RangeInclusive<u64>, upto: LogId, done: Done },
+    Purge {
+        log: Arc<GroupLog>,
+        present: RangeInclusive<u64>,
+        upto: LogId,
+        done: Done,
+    },
     /// Answers when all before it are written and synced.
-    Barrier { done: Done },
+    Barrier {
+        done: Done,
+    },
     Stop,
 }
 
@@ -205,7 +225,11 @@ impl Request {
                 }
             }
             Request::Vote { log, vote, .. } => {
-                batch.put(Cf::Raft, format::key(log.range(), format::Tag::Vote), format::seal(vote));
+                batch.put(
+                    Cf::Raft,
+                    format::key(log.range(), format::Tag::Vote),
+                    format::seal(vote),
+                );
             }
             Request::Truncate { log, after, last, .. } => {
                 for index in after.map_or(0, |after| after + 1)..=*last {

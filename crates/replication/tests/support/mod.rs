@@ -75,20 +75,13 @@ impl Transport for Wire {
         }
         match answered {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(reason)) => {
-                Err(TransportError::Refused { address: address.to_owned(), reason })
-            }
+            Ok(Err(reason)) => Err(TransportError::Refused { address: address.to_owned(), reason }),
             Err(_) => Err(TransportError::TimedOut { address: address.to_owned(), after: timeout }),
         }
     }
 
     fn register(&self, service: &'static str, handler: Arc<dyn Handler>) {
-        self.net
-            .nodes
-            .write()
-            .entry(self.address.clone())
-            .or_default()
-            .insert(service, handler);
+        self.net.nodes.write().entry(self.address.clone()).or_default().insert(service, handler);
     }
 }
 
@@ -157,12 +150,8 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start(ids: &[u64], founders: &[u64], tuning: Tuning) -> Self {
-        let mut cluster = Self {
-            net: Arc::default(),
-            engines: BTreeMap::new(),
-            stores: BTreeMap::new(),
-            tuning,
-        };
+        let mut cluster =
+            Self { net: Arc::default(), engines: BTreeMap::new(), stores: BTreeMap::new(), tuning };
         for id in ids {
             cluster.engines.insert(*id, Arc::new(CrashEngine::new()));
             cluster.restart(*id).await;

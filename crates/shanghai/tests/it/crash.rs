@@ -57,10 +57,8 @@ async fn acknowledged_commits_survive_kill_9_and_none_is_half_there() {
         let started = Instant::now();
         restart(&mut node);
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-        let halves = psql(
-            &node.server(),
-            "SELECT n FROM pairs GROUP BY n HAVING count(*) <> 2 ORDER BY n",
-        );
+        let halves =
+            psql(&node.server(), "SELECT n FROM pairs GROUP BY n HAVING count(*) <> 2 ORDER BY n");
         assert_eq!(halves, "", "half transactions after round {round}");
         let present: BTreeSet<i64> = psql(&node.server(), "SELECT DISTINCT n FROM pairs")
             .lines()

@@ -32,7 +32,10 @@ fn sigterm_drains_a_running_statement_and_ends_cleanly() {
 #[test]
 fn data_survives_a_clean_restart() {
     let mut node = node();
-    psql(&node.server(), "CREATE TABLE t (id serial primary key, x text); INSERT INTO t (x) VALUES ('a'), ('b')");
+    psql(
+        &node.server(),
+        "CREATE TABLE t (id serial primary key, x text); INSERT INTO t (x) VALUES ('a'), ('b')",
+    );
     node.terminate(Duration::from_secs(15));
     node.start();
     node.wait_ready();

@@ -32,8 +32,27 @@ fn backslash_commands_describe_what_is_there() {
         (r"\l", &["shanghai", "postgres"]),
         (r"\dn", &["public"]),
         (r"\dt", &["parent", "child", "table"]),
-        (r"\d parent", &["character varying(20)", "not null", "nextval('parent_id_seq'::regclass)", "\"parent_pkey\" PRIMARY KEY", "TABLE \"child\" CONSTRAINT"]),
-        (r"\d child", &["numeric(6,2)", "1.5", "child_kg", "kg DESC", "FOREIGN KEY (parent_id) REFERENCES parent(id)", "Check constraints"]),
+        (
+            r"\d parent",
+            &[
+                "character varying(20)",
+                "not null",
+                "nextval('parent_id_seq'::regclass)",
+                "\"parent_pkey\" PRIMARY KEY",
+                "TABLE \"child\" CONSTRAINT",
+            ],
+        ),
+        (
+            r"\d child",
+            &[
+                "numeric(6,2)",
+                "1.5",
+                "child_kg",
+                "kg DESC",
+                "FOREIGN KEY (parent_id) REFERENCES parent(id)",
+                "Check constraints",
+            ],
+        ),
         (r"\di", &["child_kg", "parent_pkey"]),
         (r"\du", &["shanghai", "Superuser"]),
         (r"\df", &["List of functions"]),
@@ -50,12 +69,24 @@ fn backslash_commands_describe_what_is_there() {
     }
     let mut psql = server.command("psql");
     let output = psql
-        .args(["-X", "-c", r"\timing on", "-c", "SELECT 1 AS one, 'x'::text AS two \\gdesc", "-c", "SELECT 42"])
+        .args([
+            "-X",
+            "-c",
+            r"\timing on",
+            "-c",
+            "SELECT 1 AS one, 'x'::text AS two \\gdesc",
+            "-c",
+            "SELECT 42",
+        ])
         .output()
         .unwrap();
     let answer = String::from_utf8_lossy(&output.stdout).into_owned();
     for part in ["one    | integer", "two    | text", "Time: ", "42"] {
-        assert!(answer.contains(part), "{part:?}: {answer}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            answer.contains(part),
+            "{part:?}: {answer}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -71,11 +102,15 @@ fn copy_brings_rows_in_and_out() {
         &[
             "CREATE TABLE t (id int PRIMARY KEY, name text)",
             &format!(r"\copy t FROM '{}' WITH (FORMAT csv, HEADER)", input.display()),
-            &format!(r"\copy (SELECT * FROM t ORDER BY id) TO '{}' WITH (FORMAT csv, HEADER)", output.display()),
+            &format!(
+                r"\copy (SELECT * FROM t ORDER BY id) TO '{}' WITH (FORMAT csv, HEADER)",
+                output.display()
+            ),
         ],
     );
     assert_eq!(errors, "");
     assert_eq!(std::fs::read_to_string(&output).unwrap(), std::fs::read_to_string(&input).unwrap());
-    let (answer, _) = run(&server, &["SELECT count(*) FILTER (WHERE name IS NULL) AS nulls FROM t"]);
+    let (answer, _) =
+        run(&server, &["SELECT count(*) FILTER (WHERE name IS NULL) AS nulls FROM t"]);
     assert!(answer.contains('1'), "{answer}");
 }

@@ -15,7 +15,8 @@ async fn run_all(server: &Server) {
     for script in scripts {
         let name = script.file_stem().unwrap().to_string_lossy().into_owned();
         psql(server, &format!("CREATE DATABASE \"slt_{name}\""));
-        if let Err(failure) = slt::run(&server.with_database(&format!("slt_{name}")), &script).await {
+        if let Err(failure) = slt::run(&server.with_database(&format!("slt_{name}")), &script).await
+        {
             failures.push(format!("{}: {failure}", script.display()));
         }
     }

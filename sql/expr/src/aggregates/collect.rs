@@ -20,7 +20,9 @@ pub(super) fn register(r: &mut Registry) {
     });
     r.aggregate("string_agg(text, text) text", |_| Box::new(Strings::default()));
     r.aggregate("string_agg(bytea, bytea) bytea", |_| Box::new(Bytes::default()));
-    for (signature, binary) in [("json_agg(anyelement) json", false), ("jsonb_agg(anyelement) jsonb", true)] {
+    for (signature, binary) in
+        [("json_agg(anyelement) json", false), ("jsonb_agg(anyelement) jsonb", true)]
+    {
         let new: super::New = if binary {
             |bound| Box::new(JsonList::of(bound, true))
         } else {
@@ -246,7 +248,8 @@ struct JsonMap {
 
 impl JsonMap {
     fn of(bound: &crate::BoundFunction, binary: bool) -> Self {
-        let ty = |index: usize| bound.arg_types.get(index).map_or(SqlType::Text, |ty| ty.ty.clone());
+        let ty =
+            |index: usize| bound.arg_types.get(index).map_or(SqlType::Text, |ty| ty.ty.clone());
         Self {
             types: [ty(0), ty(1)],
             shape: bound.arg_shapes.get(1).cloned().flatten(),

@@ -14,14 +14,26 @@ pub(super) fn register(r: &mut Registry) {
         "percentile_cont(float8[], float8) float8[]",
         "percentile_cont(float8[], interval) interval[]",
     ] {
-        ordered_set(r.aggregate(signature, |bound| Box::new(Sorted::new(bound, Kind::Continuous))), 1);
+        ordered_set(
+            r.aggregate(signature, |bound| Box::new(Sorted::new(bound, Kind::Continuous))),
+            1,
+        );
     }
-    for signature in
-        ["percentile_disc(float8, anyelement) anyelement", "percentile_disc(float8[], anyelement) anyarray"]
-    {
-        ordered_set(r.aggregate(signature, |bound| Box::new(Sorted::new(bound, Kind::Discrete))), 1);
+    for signature in [
+        "percentile_disc(float8, anyelement) anyelement",
+        "percentile_disc(float8[], anyelement) anyarray",
+    ] {
+        ordered_set(
+            r.aggregate(signature, |bound| Box::new(Sorted::new(bound, Kind::Discrete))),
+            1,
+        );
     }
-    ordered_set(r.aggregate("mode(anyelement) anyelement", |bound| Box::new(Sorted::new(bound, Kind::Mode))), 0);
+    ordered_set(
+        r.aggregate("mode(anyelement) anyelement", |bound| {
+            Box::new(Sorted::new(bound, Kind::Mode))
+        }),
+        0,
+    );
 }
 
 fn ordered_set(def: &mut crate::registry::FunctionDef, direct: usize) {
@@ -87,9 +99,7 @@ impl Sorted {
 
 fn between(low: &Datum, high: &Datum, share: f64) -> EvalResult {
     match (low, high) {
-        (Datum::Float8(low), Datum::Float8(high)) => {
-            Ok(Datum::Float8(low + share * (high - low)))
-        }
+        (Datum::Float8(low), Datum::Float8(high)) => Ok(Datum::Float8(low + share * (high - low))),
         (Datum::Interval(low), Datum::Interval(high)) => {
             let step: Interval = high.checked_sub(*low)?.checked_mul(share)?;
             Ok(Datum::Interval(low.checked_add(step)?))

@@ -25,7 +25,8 @@ pub(super) fn register(r: &mut Registry) {
             ] {
                 r.aggregate(signature, |_| Box::new(Exact::new(Spread::$kind)));
             }
-            for signature in [concat!($name, "(float4) float8"), concat!($name, "(float8) float8")] {
+            for signature in [concat!($name, "(float4) float8"), concat!($name, "(float8) float8")]
+            {
                 r.aggregate(signature, |_| Box::new(Float::new(Spread::$kind)));
             }
         };

@@ -11,12 +11,18 @@ pub(super) fn register(r: &mut Registry) {
     unordered(r.aggregate("count() int8", |_| Box::new(CountRows::default())));
     unordered(r.aggregate("count(any) int8", |_| Box::new(CountValues::default())));
     for signature in ["sum(int2) int8", "sum(int4) int8"] {
-        unordered(r.aggregate(signature, |_| Box::new(Integers { average: false, ..Integers::default() })));
+        unordered(r.aggregate(signature, |_| {
+            Box::new(Integers { average: false, ..Integers::default() })
+        }));
     }
-    unordered(r.aggregate("sum(int8) numeric", |_| Box::new(Integers { wide: true, ..Integers::default() })));
+    unordered(r.aggregate("sum(int8) numeric", |_| {
+        Box::new(Integers { wide: true, ..Integers::default() })
+    }));
     unordered(r.aggregate("sum(numeric) numeric", |_| Box::new(Numerics::default())));
     for signature in ["avg(int2) numeric", "avg(int4) numeric", "avg(int8) numeric"] {
-        unordered(r.aggregate(signature, |_| Box::new(Integers { average: true, ..Integers::default() })));
+        unordered(
+            r.aggregate(signature, |_| Box::new(Integers { average: true, ..Integers::default() })),
+        );
     }
     unordered(r.aggregate("avg(numeric) numeric", |_| {
         Box::new(Numerics { average: true, ..Numerics::default() })

@@ -33,19 +33,22 @@ fn register_shape(r: &mut Registry) {
         let dims = array(args, 0)?.dims.len();
         Ok(if dims == 0 { Datum::Null } else { Datum::Int4(dims as i32) })
     });
-    r.strict("cardinality(anyarray) int4", |args, _| {
-        Ok(Datum::Int4(array(args, 0)?.len() as i32))
-    });
+    r.strict("cardinality(anyarray) int4", |args, _| Ok(Datum::Int4(array(args, 0)?.len() as i32)));
     r.strict("array_dims(anyarray) text", |args, _| {
         let dims = &array(args, 0)?.dims;
         if dims.is_empty() {
             return Ok(Datum::Null);
         }
-        let parts: String =
-            dims.iter().map(|dim| format!("[{}:{}]", dim.lower, dim.lower + dim.length - 1)).collect();
+        let parts: String = dims
+            .iter()
+            .map(|dim| format!("[{}:{}]", dim.lower, dim.lower + dim.length - 1))
+            .collect();
         Ok(parts.into())
     });
-    for signature in ["array_fill(anyelement, int4[]) anyarray", "array_fill(anyelement, int4[], int4[]) anyarray"] {
+    for signature in [
+        "array_fill(anyelement, int4[]) anyarray",
+        "array_fill(anyelement, int4[], int4[]) anyarray",
+    ] {
         r.lenient(signature, fill);
     }
     r.strict("trim_array(anyarray, int4) anyarray", |args, _| {
@@ -82,7 +85,8 @@ fn register_shape(r: &mut Registry) {
 }
 
 fn fill(args: &[Datum], call: &Invocation<'_>) -> EvalResult {
-    let (Some(Datum::Array(lengths)), element) = (args.get(1), call.result_type().element_type()) else {
+    let (Some(Datum::Array(lengths)), element) = (args.get(1), call.result_type().element_type())
+    else {
         return Err(ExprError::new("22004", "dimension array or low bound array cannot be null"));
     };
     let lowers = args.get(2).and_then(Datum::as_array);
@@ -175,7 +179,9 @@ fn register_search(r: &mut Registry) {
 
 fn register_strings(r: &mut Registry) {
     r.volatility(Volatility::Stable);
-    for signature in ["array_to_string(anyarray, text) text", "array_to_string(anyarray, text, text) text"] {
+    for signature in
+        ["array_to_string(anyarray, text) text", "array_to_string(anyarray, text, text) text"]
+    {
         r.lenient(signature, |args, call| {
             let (Some(value), Some(separator)) = (args[0].as_array(), args[1].as_str()) else {
                 return Ok(Datum::Null);
@@ -194,7 +200,9 @@ fn register_strings(r: &mut Registry) {
         });
     }
     r.volatility(Volatility::Immutable);
-    for signature in ["string_to_array(text, text) text[]", "string_to_array(text, text, text) text[]"] {
+    for signature in
+        ["string_to_array(text, text) text[]", "string_to_array(text, text, text) text[]"]
+    {
         r.lenient(signature, |args, _| {
             Ok(string_parts(args)?.map_or(Datum::Null, |parts| texts(parts)))
         });

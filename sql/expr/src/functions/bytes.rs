@@ -12,7 +12,12 @@ pub(super) fn register(r: &mut Registry) {
         r.strict(signature, |args, _| Ok(Datum::Int4(bytes(args, 0)?.len() as i32)));
     }
     r.strict("bit_length(bytea) int4", |args, _| Ok(Datum::Int4(bytes(args, 0)?.len() as i32 * 8)));
-    for signature in ["substr(bytea, int4) bytea", "substring(bytea, int4) bytea", "substr(bytea, int4, int4) bytea", "substring(bytea, int4, int4) bytea"] {
+    for signature in [
+        "substr(bytea, int4) bytea",
+        "substring(bytea, int4) bytea",
+        "substr(bytea, int4, int4) bytea",
+        "substring(bytea, int4, int4) bytea",
+    ] {
         r.strict(signature, substring);
     }
     r.strict("position(bytea, bytea) int4", |args, _| {
@@ -43,7 +48,8 @@ pub(super) fn register(r: &mut Registry) {
     });
     r.strict("get_bit(bytea, int8) int4", |args, _| {
         let (value, at) = (bytes(args, 0)?, int8(args, 1)?);
-        let byte = usize::try_from(at / 8).ok().filter(|_| at >= 0).and_then(|byte| value.get(byte));
+        let byte =
+            usize::try_from(at / 8).ok().filter(|_| at >= 0).and_then(|byte| value.get(byte));
         byte.map(|byte| Datum::Int4(i32::from((byte >> (at % 8)) & 1)))
             .ok_or_else(|| index_error(at, value.len() * 8))
     });
@@ -121,15 +127,20 @@ fn register_encodings(r: &mut Registry) {
                 Ok(s) => Ok(Datum::text(s)),
                 Err(error) => {
                     let bad = &value[error.valid_up_to()..];
-                    let shown: Vec<String> =
-                        bad.iter().take(error.error_len().unwrap_or(1)).map(|b| format!("0x{b:02x}")).collect();
+                    let shown: Vec<String> = bad
+                        .iter()
+                        .take(error.error_len().unwrap_or(1))
+                        .map(|b| format!("0x{b:02x}"))
+                        .collect();
                     Err(ExprError::new(
                         "22021",
                         format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
                     ))
                 }
             },
-            Encoding::Latin1 => Ok(value.iter().map(|byte| *byte as char).collect::<String>().into()),
+            Encoding::Latin1 => {
+                Ok(value.iter().map(|byte| *byte as char).collect::<String>().into())
+            }
         }
     });
     r.strict("convert_to(text, text) bytea", |args, _| {
@@ -137,7 +148,8 @@ fn register_encodings(r: &mut Registry) {
         match encoding(text(args, 1)?, "destination")? {
             Encoding::Utf8 => Ok(Datum::bytea(s)),
             Encoding::Latin1 => {
-                let narrow: Option<Vec<u8>> = s.chars().map(|c| u8::try_from(c as u32).ok()).collect();
+                let narrow: Option<Vec<u8>> =
+                    s.chars().map(|c| u8::try_from(c as u32).ok()).collect();
                 narrow.map(Datum::bytea).ok_or_else(|| {
                     ExprError::new("22P05", "character has no equivalent in encoding \"LATIN1\"")
                 })
@@ -241,8 +253,9 @@ fn from_base64(s: &str) -> Result<Vec<u8>> {
         (2, 2) => out.push((bits >> 4) as u8),
         (3, 1) => out.extend_from_slice(&[(bits >> 10) as u8, (bits >> 2) as u8]),
         _ => {
-            return Err(ExprError::invalid_parameter("invalid base64 end sequence")
-                .with_hint("Input data is missing padding, is truncated, or is otherwise corrupted."));
+            return Err(ExprError::invalid_parameter("invalid base64 end sequence").with_hint(
+                "Input data is missing padding, is truncated, or is otherwise corrupted.",
+            ));
         }
     }
     Ok(out)

@@ -34,7 +34,11 @@ fn register_definitions(r: &mut Registry) {
             Ok(call.ctx.facts.constraint_definition(oid(args, 0)?).into())
         });
     }
-    for signature in ["pg_get_viewdef(oid) text", "pg_get_viewdef(oid, bool) text", "pg_get_viewdef(oid, int4) text"] {
+    for signature in [
+        "pg_get_viewdef(oid) text",
+        "pg_get_viewdef(oid, bool) text",
+        "pg_get_viewdef(oid, int4) text",
+    ] {
         r.strict(signature, |args, call| Ok(call.ctx.facts.view_definition(oid(args, 0)?).into()));
     }
     for signature in ["pg_get_viewdef(text) text", "pg_get_viewdef(text, bool) text"] {
@@ -43,7 +47,14 @@ fn register_definitions(r: &mut Registry) {
             Ok(call.ctx.facts.view_definition(view).into())
         });
     }
-    for signature in ["pg_get_ruledef(oid) text", "pg_get_ruledef(oid, bool) text", "pg_get_statisticsobjdef(oid) text", "pg_get_statisticsobjdef_columns(oid) text", "pg_get_partition_constraintdef(oid) text", "pg_get_partkeydef(oid) text"] {
+    for signature in [
+        "pg_get_ruledef(oid) text",
+        "pg_get_ruledef(oid, bool) text",
+        "pg_get_statisticsobjdef(oid) text",
+        "pg_get_statisticsobjdef_columns(oid) text",
+        "pg_get_partition_constraintdef(oid) text",
+        "pg_get_partkeydef(oid) text",
+    ] {
         r.strict(signature, |_, _| Ok(Datum::Null));
     }
     for signature in ["pg_get_triggerdef(oid) text", "pg_get_triggerdef(oid, bool) text"] {
@@ -54,7 +65,9 @@ fn register_definitions(r: &mut Registry) {
     r.strict("pg_get_functiondef(oid) text", |args, call| {
         Ok(call.ctx.facts.function_definition(oid(args, 0)?).into())
     });
-    for signature in ["pg_get_function_arguments(oid) text", "pg_get_function_identity_arguments(oid) text"] {
+    for signature in
+        ["pg_get_function_arguments(oid) text", "pg_get_function_identity_arguments(oid) text"]
+    {
         r.strict(signature, |args, _| {
             let wanted = oid(args, 0)?;
             let found = crate::registry::all_functions().into_iter().find(|def| def.oid == wanted);
@@ -103,13 +116,27 @@ fn visible(args: &[Datum], kind: ObjectKind, call: &Invocation<'_>) -> EvalResul
 fn register_visibility(r: &mut Registry) {
     r.strict("pg_table_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Table, call));
     r.strict("pg_type_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Type, call));
-    r.strict("pg_function_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Function, call));
-    r.strict("pg_operator_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Operator, call));
-    r.strict("pg_opclass_is_visible(oid) bool", |args, call| visible(args, ObjectKind::OperatorClass, call));
-    r.strict("pg_opfamily_is_visible(oid) bool", |args, call| visible(args, ObjectKind::OperatorClass, call));
-    r.strict("pg_collation_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Collation, call));
-    r.strict("pg_conversion_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Conversion, call));
-    r.strict("pg_statistics_obj_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Statistics, call));
+    r.strict("pg_function_is_visible(oid) bool", |args, call| {
+        visible(args, ObjectKind::Function, call)
+    });
+    r.strict("pg_operator_is_visible(oid) bool", |args, call| {
+        visible(args, ObjectKind::Operator, call)
+    });
+    r.strict("pg_opclass_is_visible(oid) bool", |args, call| {
+        visible(args, ObjectKind::OperatorClass, call)
+    });
+    r.strict("pg_opfamily_is_visible(oid) bool", |args, call| {
+        visible(args, ObjectKind::OperatorClass, call)
+    });
+    r.strict("pg_collation_is_visible(oid) bool", |args, call| {
+        visible(args, ObjectKind::Collation, call)
+    });
+    r.strict("pg_conversion_is_visible(oid) bool", |args, call| {
+        visible(args, ObjectKind::Conversion, call)
+    });
+    r.strict("pg_statistics_obj_is_visible(oid) bool", |args, call| {
+        visible(args, ObjectKind::Statistics, call)
+    });
     for signature in [
         "pg_ts_config_is_visible(oid) bool",
         "pg_ts_dict_is_visible(oid) bool",
@@ -205,7 +232,9 @@ fn register_sizes(r: &mut Registry) {
             .with_hint("Valid fork names are \"main\", \"fsm\", \"vm\", and \"init\".")),
     });
     r.strict("pg_table_size(regclass) int8", |args, call| size(args, RelationSize::Table, call));
-    r.strict("pg_indexes_size(regclass) int8", |args, call| size(args, RelationSize::Indexes, call));
+    r.strict("pg_indexes_size(regclass) int8", |args, call| {
+        size(args, RelationSize::Indexes, call)
+    });
     r.strict("pg_total_relation_size(regclass) int8", |args, call| {
         size(args, RelationSize::Total, call)
     });
@@ -223,9 +252,11 @@ fn register_sizes(r: &mut Registry) {
     r.strict("pg_size_pretty(int8) text", |args, _| {
         Ok(size_pretty(crate::args::int8(args, 0)?).into())
     });
-    r.strict("pg_size_pretty(numeric) text", |args, _| match crate::args::numeric(args, 0)?.to_i64() {
-        Ok(bytes) => Ok(size_pretty(bytes).into()),
-        Err(error) => Err(error.into()),
+    r.strict("pg_size_pretty(numeric) text", |args, _| {
+        match crate::args::numeric(args, 0)?.to_i64() {
+            Ok(bytes) => Ok(size_pretty(bytes).into()),
+            Err(error) => Err(error.into()),
+        }
     });
     r.strict("pg_size_bytes(text) int8", |args, _| size_bytes(text(args, 0)?));
     r.lenient("pg_column_size(any) int4", |args, _| {
@@ -281,7 +312,9 @@ fn size_bytes(input: &str) -> EvalResult {
         _ => {
             return Err(invalid()
                 .with_detail(format!("Invalid size unit: \"{unit}\"."))
-                .with_hint("Valid units are \"bytes\", \"B\", \"kB\", \"MB\", \"GB\", \"TB\", and \"PB\"."));
+                .with_hint(
+                    "Valid units are \"bytes\", \"B\", \"kB\", \"MB\", \"GB\", \"TB\", and \"PB\".",
+                ));
         }
     };
     let bytes = number.mul(&Numeric::from(1024i64.pow(power)))?;
@@ -298,17 +331,21 @@ fn register_odds(r: &mut Registry) {
         "grantor oid, grantee oid, privilege_type text, is_grantable bool",
         |_, _| Ok(Vec::new()),
     );
-    r.set_of("pg_options_to_table(text[]) record", "option_name text, option_value text", |args, _| {
-        Ok(crate::args::array(args, 0)?
-            .items
-            .iter()
-            .filter_map(Datum::as_str)
-            .map(|option| match option.split_once('=') {
-                Some((name, value)) => vec![Datum::text(name), Datum::text(value)],
-                None => vec![Datum::text(option), Datum::Null],
-            })
-            .collect())
-    });
+    r.set_of(
+        "pg_options_to_table(text[]) record",
+        "option_name text, option_value text",
+        |args, _| {
+            Ok(crate::args::array(args, 0)?
+                .items
+                .iter()
+                .filter_map(Datum::as_str)
+                .map(|option| match option.split_once('=') {
+                    Some((name, value)) => vec![Datum::text(name), Datum::text(value)],
+                    None => vec![Datum::text(option), Datum::Null],
+                })
+                .collect())
+        },
+    );
     r.strict("pg_relation_is_publishable(regclass) bool", |_, _| Ok(Datum::Bool(false)));
     r.strict("pg_relation_is_updatable(regclass, bool) int4", |_, _| Ok(Datum::Int4(28)));
     r.strict("pg_column_is_updatable(regclass, int2, bool) bool", |_, _| Ok(Datum::Bool(true)));

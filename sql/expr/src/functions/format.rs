@@ -44,7 +44,9 @@ fn format(args: &[Datum], call: &Invocation<'_>) -> EvalResult {
         if chars.next_if_eq(&'$').is_some() {
             match number.take() {
                 Some(0) => {
-                    return Err(invalid("format specifies argument 0, but arguments are numbered from 1"));
+                    return Err(invalid(
+                        "format specifies argument 0, but arguments are numbered from 1",
+                    ));
                 }
                 position => at = position,
             }
@@ -98,7 +100,8 @@ fn digits(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize>
     let mut value: Option<usize> = None;
     while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
         chars.next();
-        value = Some(value.unwrap_or(0).saturating_mul(10).saturating_add(digit as usize).min(1 << 24));
+        value =
+            Some(value.unwrap_or(0).saturating_mul(10).saturating_add(digit as usize).min(1 << 24));
     }
     value
 }
@@ -112,7 +115,9 @@ fn piece(kind: char, value: &Datum, index: usize, call: &Invocation<'_>) -> Resu
         return match kind {
             's' => Ok(String::new()),
             'L' => Ok("NULL".to_owned()),
-            _ => Err(ExprError::new("22004", "null values cannot be formatted as an SQL identifier")),
+            _ => {
+                Err(ExprError::new("22004", "null values cannot be formatted as an SQL identifier"))
+            }
         };
     }
     let text = crate::cast::output_text(value, variadic_type(call, index), call.ctx);

@@ -41,7 +41,12 @@ fn finish(json: String, call: &Invocation<'_>) -> EvalResult {
 }
 
 fn register_builders(r: &mut Registry) {
-    for signature in ["to_json(anyelement) json", "to_jsonb(anyelement) jsonb", "row_to_json(record) json", "array_to_json(anyarray) json"] {
+    for signature in [
+        "to_json(anyelement) json",
+        "to_jsonb(anyelement) jsonb",
+        "row_to_json(record) json",
+        "array_to_json(anyarray) json",
+    ] {
         r.strict(signature, |args, call| convert(&args[0], 0, call));
     }
     r.strict("row_to_json(record, bool) json", |args, call| convert(&args[0], 0, call));
@@ -107,10 +112,12 @@ fn register_builders(r: &mut Registry) {
 fn build_object(args: &[Datum], call: &Invocation<'_>) -> EvalResult {
     if args.len() % 2 != 0 {
         let which = if *call.result_type() == SqlType::Jsonb { "jsonb" } else { "json" };
-        return Err(ExprError::invalid_parameter("argument list must have even number of elements")
-            .with_hint(format!(
-                "The arguments of {which}_build_object() must consist of alternating keys and values."
-            )));
+        return Err(ExprError::invalid_parameter(
+            "argument list must have even number of elements",
+        )
+        .with_hint(format!(
+            "The arguments of {which}_build_object() must consist of alternating keys and values."
+        )));
     }
     let mut out = String::from("{");
     for (index, pair) in args.chunks(2).enumerate() {
@@ -119,8 +126,11 @@ fn build_object(args: &[Datum], call: &Invocation<'_>) -> EvalResult {
         }
         let at = index * 2;
         if pair[0].is_null() {
-            return Err(ExprError::invalid_parameter(format!("argument {}: key must not be null", at + 1))
-                .with_hint("Object keys should be text."));
+            return Err(ExprError::invalid_parameter(format!(
+                "argument {}: key must not be null",
+                at + 1
+            ))
+            .with_hint("Object keys should be text."));
         }
         datum::json::escape(&key_text(&pair[0], variadic_type(call, at), call.ctx)?, &mut out);
         out.push_str(" : ");
@@ -222,21 +232,29 @@ fn strip_jsonb(value: &Jsonb) -> Jsonb {
 
 fn register_sets(r: &mut Registry) {
     for name in ["json_array_elements(json) json", "json_array_elements_text(json) text"] {
-        r.set_of(name, if name.ends_with("text") { "value text" } else { "value json" }, |args, call| {
-            let json = text(args, 0)?;
-            let elements = json_text::elements(json).ok_or_else(|| {
-                cannot(call, json_text::type_of(json), "cannot extract elements from")
-            })?;
-            elements.into_iter().map(|element| Ok(vec![json_value(element, call)?])).collect()
-        });
+        r.set_of(
+            name,
+            if name.ends_with("text") { "value text" } else { "value json" },
+            |args, call| {
+                let json = text(args, 0)?;
+                let elements = json_text::elements(json).ok_or_else(|| {
+                    cannot(call, json_text::type_of(json), "cannot extract elements from")
+                })?;
+                elements.into_iter().map(|element| Ok(vec![json_value(element, call)?])).collect()
+            },
+        );
     }
     for name in ["jsonb_array_elements(jsonb) jsonb", "jsonb_array_elements_text(jsonb) text"] {
-        r.set_of(name, if name.ends_with("text") { "value text" } else { "value jsonb" }, |args, call| {
-            match &**jsonb(args, 0)? {
-                Jsonb::Array(items) => Ok(items.iter().map(|item| vec![jsonb_value(item, call)]).collect()),
+        r.set_of(
+            name,
+            if name.ends_with("text") { "value text" } else { "value jsonb" },
+            |args, call| match &**jsonb(args, 0)? {
+                Jsonb::Array(items) => {
+                    Ok(items.iter().map(|item| vec![jsonb_value(item, call)]).collect())
+                }
                 other => Err(cannot(call, other.type_name(), "cannot extract elements from")),
-            }
-        });
+            },
+        );
     }
     for (name, columns) in [
         ("json_each(json) record", "key text, value json"),
@@ -267,7 +285,8 @@ fn register_sets(r: &mut Registry) {
     }
     r.set("json_object_keys(json) text", |args, _| {
         let json = text(args, 0)?;
-        let members = json_text::members(json)?.ok_or_else(|| no_keys("json_object_keys", json_text::type_of(json)))?;
+        let members = json_text::members(json)?
+            .ok_or_else(|| no_keys("json_object_keys", json_text::type_of(json)))?;
         Ok(members.into_iter().map(|(key, _)| vec![Datum::from(key)]).collect())
     });
     r.set("jsonb_object_keys(jsonb) text", |args, _| match &**jsonb(args, 0)? {
@@ -345,11 +364,7 @@ fn record_row(value: &Jsonb, call: &Invocation<'_>) -> Result<Vec<Datum>> {
             call.bound.def.name
         )));
     };
-    call.bound
-        .columns
-        .iter()
-        .map(|(name, ty)| field_value(object.get(name), ty, call))
-        .collect()
+    call.bound.columns.iter().map(|(name, ty)| field_value(object.get(name), ty, call)).collect()
 }
 
 fn field_value(value: Option<&Jsonb>, ty: &ColumnType, call: &Invocation<'_>) -> EvalResult {

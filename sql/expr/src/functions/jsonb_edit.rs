@@ -111,7 +111,9 @@ fn apply(
                     items.remove(at);
                 }
                 (Some(at), true, Change::Set | Change::Replace) => items[at] = new.clone(),
-                (Some(at), false, _) => items[at] = apply(&items[at], path, depth + 1, new, change)?,
+                (Some(at), false, _) => {
+                    items[at] = apply(&items[at], path, depth + 1, new, change)?
+                }
                 // Beyond an end: prepended or appended.
                 (None, true, Change::Set | Change::InsertBefore | Change::InsertAfter) => {
                     let at = if index < 0 { 0 } else { items.len() };

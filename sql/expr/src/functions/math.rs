@@ -68,9 +68,7 @@ fn register_rounding(r: &mut Registry) {
 
 fn register_powers(r: &mut Registry) {
     for signature in ["power(float8, float8) float8", "pow(float8, float8) float8"] {
-        r.strict(signature, |args, _| {
-            power(float8(args, 0)?, float8(args, 1)?).map(Datum::Float8)
-        });
+        r.strict(signature, |args, _| power(float8(args, 0)?, float8(args, 1)?).map(Datum::Float8));
     }
     for signature in ["power(numeric, numeric) numeric", "pow(numeric, numeric) numeric"] {
         r.strict(signature, |args, _| {
@@ -141,8 +139,7 @@ fn register_integers(r: &mut Registry) {
             };
             let (a, b) = (a.unsigned_abs(), b.unsigned_abs());
             let divisor = gcd(a, b);
-            let multiple =
-                if divisor == 0 { 0 } else { u128::from(a / divisor) * u128::from(b) };
+            let multiple = if divisor == 0 { 0 } else { u128::from(a / divisor) * u128::from(b) };
             integer(call, multiple)
         });
     }
@@ -223,8 +220,12 @@ fn register_trigonometry(r: &mut Registry) {
     }
     r.strict("asin(float8) float8", |args, _| bounded(float8(args, 0)?, f64::asin));
     r.strict("acos(float8) float8", |args, _| bounded(float8(args, 0)?, f64::acos));
-    r.strict("asind(float8) float8", |args, _| bounded(float8(args, 0)?, |v| v.asin().to_degrees()));
-    r.strict("acosd(float8) float8", |args, _| bounded(float8(args, 0)?, |v| v.acos().to_degrees()));
+    r.strict("asind(float8) float8", |args, _| {
+        bounded(float8(args, 0)?, |v| v.asin().to_degrees())
+    });
+    r.strict("acosd(float8) float8", |args, _| {
+        bounded(float8(args, 0)?, |v| v.acos().to_degrees())
+    });
     r.strict("atan2(float8, float8) float8", |args, _| {
         Ok(Datum::Float8(float8(args, 0)?.atan2(float8(args, 1)?)))
     });
@@ -234,7 +235,11 @@ fn register_trigonometry(r: &mut Registry) {
     });
     r.strict("atanh(float8) float8", |args, _| {
         let v = float8(args, 0)?;
-        if !(-1.0..=1.0).contains(&v) { Err(input_out_of_range()) } else { Ok(Datum::Float8(v.atanh())) }
+        if !(-1.0..=1.0).contains(&v) {
+            Err(input_out_of_range())
+        } else {
+            Ok(Datum::Float8(v.atanh()))
+        }
     });
 }
 

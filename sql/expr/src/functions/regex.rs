@@ -15,7 +15,9 @@ pub(super) fn register(r: &mut Registry) {
             Ok(regex.captures(text(args, 0)?).map_or(Datum::Null, |found| groups(&regex, &found)))
         });
     }
-    for signature in ["regexp_matches(text, text) text[]", "regexp_matches(text, text, text) text[]"] {
+    for signature in
+        ["regexp_matches(text, text) text[]", "regexp_matches(text, text, text) text[]"]
+    {
         r.set(signature, |args, _| {
             let flags = Flags::parse(text_or(args, 2, "")?)?;
             let regex = compile(text(args, 1)?, flags)?;
@@ -24,10 +26,9 @@ pub(super) fn register(r: &mut Registry) {
             Ok(found.map(|found| vec![groups(&regex, &found)]).collect())
         });
     }
-    for signature in [
-        "regexp_replace(text, text, text) text",
-        "regexp_replace(text, text, text, text) text",
-    ] {
+    for signature in
+        ["regexp_replace(text, text, text) text", "regexp_replace(text, text, text, text) text"]
+    {
         r.strict(signature, |args, _| {
             let flags = Flags::parse(text_or(args, 3, "")?)?;
             let count = if flags.global { 0 } else { 1 };
@@ -45,13 +46,18 @@ pub(super) fn register(r: &mut Registry) {
             replace(text(args, 0)?, text(args, 1)?, text(args, 2)?, int4(args, 3)?, nth, flags)
         });
     }
-    for signature in ["regexp_split_to_array(text, text) text[]", "regexp_split_to_array(text, text, text) text[]"] {
+    for signature in [
+        "regexp_split_to_array(text, text) text[]",
+        "regexp_split_to_array(text, text, text) text[]",
+    ] {
         r.strict(signature, |args, _| {
             let flags = flags_without_global(args, 2, "regexp_split_to_array()")?;
             Ok(crate::args::texts(split(text(args, 0)?, text(args, 1)?, flags)?))
         });
     }
-    for signature in ["regexp_split_to_table(text, text) text", "regexp_split_to_table(text, text, text) text"] {
+    for signature in
+        ["regexp_split_to_table(text, text) text", "regexp_split_to_table(text, text, text) text"]
+    {
         r.set(signature, |args, _| {
             let flags = flags_without_global(args, 2, "regexp_split_to_table()")?;
             Ok(split(text(args, 0)?, text(args, 1)?, flags)?
@@ -66,7 +72,9 @@ pub(super) fn register(r: &mut Registry) {
         let regex = compile(text(args, 1)?, Flags::default())?;
         Ok(first_group(&regex, text(args, 0)?))
     });
-    for signature in ["substring(text, text, text) text", "substring_similar(text, text, text) text"] {
+    for signature in
+        ["substring(text, text, text) text", "substring_similar(text, text, text) text"]
+    {
         r.strict(signature, |args, _| {
             let pattern = crate::like::similar_to_regex(text(args, 1)?, Some(text(args, 2)?))?;
             let regex = compile(&pattern, Flags::default())?;
@@ -118,7 +126,9 @@ fn replace(s: &str, pattern: &str, by: &str, start: i32, nth: i32, flags: Flags)
     let from = s.char_indices().nth(start as usize - 1).map_or(s.len(), |(at, _)| at);
     let mut out = String::with_capacity(s.len());
     let mut last = 0;
-    for (index, found) in regex.captures_iter(s).filter(|found| starts_at(found) >= from).enumerate() {
+    for (index, found) in
+        regex.captures_iter(s).filter(|found| starts_at(found) >= from).enumerate()
+    {
         if nth != 0 && index + 1 != nth as usize {
             continue;
         }
@@ -234,9 +244,14 @@ fn register_counted(r: &mut Registry) {
             if group < 0 {
                 return Err(invalid_value("subexpr", group));
             }
-            let found = regex.captures_iter(s).filter(|found| starts_at(found) >= from).nth(nth as usize - 1);
+            let found = regex
+                .captures_iter(s)
+                .filter(|found| starts_at(found) >= from)
+                .nth(nth as usize - 1);
             Ok(found
-                .and_then(|found| found.get(group as usize).map(|group| Datum::text(group.as_str())))
+                .and_then(|found| {
+                    found.get(group as usize).map(|group| Datum::text(group.as_str()))
+                })
                 .unwrap_or_default())
         });
     }
@@ -258,7 +273,10 @@ fn register_counted(r: &mut Registry) {
             }
             let after = int4_or(args, 4, 0)? == 1;
             let group = int4_or(args, 6, 0)?.max(0) as usize;
-            let found = regex.captures_iter(s).filter(|found| starts_at(found) >= from).nth(nth as usize - 1);
+            let found = regex
+                .captures_iter(s)
+                .filter(|found| starts_at(found) >= from)
+                .nth(nth as usize - 1);
             let at = found.and_then(|found| {
                 found.get(group).map(|group| if after { group.end() } else { group.start() })
             });

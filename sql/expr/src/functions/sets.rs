@@ -21,7 +21,10 @@ pub(super) fn register(r: &mut Registry) {
     ] {
         r.set(signature, integers);
     }
-    for signature in ["generate_series(numeric, numeric) numeric", "generate_series(numeric, numeric, numeric) numeric"] {
+    for signature in [
+        "generate_series(numeric, numeric) numeric",
+        "generate_series(numeric, numeric, numeric) numeric",
+    ] {
         r.set(signature, numerics);
     }
     r.set("generate_series(timestamp, timestamp, interval) timestamp", |args, _| {
@@ -38,7 +41,10 @@ pub(super) fn register(r: &mut Registry) {
         })
     });
     r.volatility(Volatility::Immutable);
-    for signature in ["generate_subscripts(anyarray, int4) int4", "generate_subscripts(anyarray, int4, bool) int4"] {
+    for signature in [
+        "generate_subscripts(anyarray, int4) int4",
+        "generate_subscripts(anyarray, int4, bool) int4",
+    ] {
         r.set(signature, |args, _| {
             let value = array(args, 0)?;
             let at = usize::try_from(i64::from(int4(args, 1)?) - 1).ok();
@@ -53,7 +59,8 @@ pub(super) fn register(r: &mut Registry) {
     r.set("unnest(anyarray) anyelement", |args, _| {
         Ok(array(args, 0)?.items.iter().map(|item| vec![item.clone()]).collect())
     });
-    for signature in ["string_to_table(text, text) text", "string_to_table(text, text, text) text"] {
+    for signature in ["string_to_table(text, text) text", "string_to_table(text, text, text) text"]
+    {
         r.set(signature, |args, _| {
             Ok(string_parts(args)?.unwrap_or_default().into_iter().map(|part| vec![part]).collect())
         })

@@ -19,11 +19,8 @@ fn characters(args: &[Datum]) -> Result<i32> {
 }
 
 fn register_lengths(r: &mut Registry) {
-    for signature in [
-        "length(text) int4",
-        "char_length(text) int4",
-        "character_length(text) int4",
-    ] {
+    for signature in ["length(text) int4", "char_length(text) int4", "character_length(text) int4"]
+    {
         r.strict(signature, |args, _| Ok(Datum::Int4(characters(args)?)));
     }
     for signature in
@@ -107,11 +104,7 @@ fn offset(s: &str, count: usize) -> usize {
 
 /// How many characters `left(s, n)` keeps.
 fn from_start(s: &str, n: i32) -> usize {
-    if n >= 0 {
-        n as usize
-    } else {
-        s.chars().count().saturating_sub(n.unsigned_abs() as usize)
-    }
+    if n >= 0 { n as usize } else { s.chars().count().saturating_sub(n.unsigned_abs() as usize) }
 }
 
 /// The window of positions `start .. start + length` cut to the string; a start before it costs length.
@@ -177,7 +170,9 @@ fn trim(args: &[Datum], start: bool, end: bool) -> EvalResult {
 
 fn register_changes(r: &mut Registry) {
     r.strict("lower(text) text", |args, _| Ok(text(args, 0)?.to_lowercase().into()));
-    r.strict("upper(text) text", |args, _| Ok(text(args, 0)?.chars().flat_map(upper).collect::<String>().into()));
+    r.strict("upper(text) text", |args, _| {
+        Ok(text(args, 0)?.chars().flat_map(upper).collect::<String>().into())
+    });
     r.strict("initcap(text) text", |args, _| Ok(initcap(text(args, 0)?).into()));
     r.strict("reverse(text) text", |args, _| {
         Ok(text(args, 0)?.chars().rev().collect::<String>().into())
@@ -281,7 +276,8 @@ fn pad(args: &[Datum], left: bool) -> EvalResult {
     if length >= wanted {
         return Ok(Datum::text(&s[..offset(s, wanted)]));
     }
-    let padding: String = fill.chars().cycle().take(if fill.is_empty() { 0 } else { wanted - length }).collect();
+    let padding: String =
+        fill.chars().cycle().take(if fill.is_empty() { 0 } else { wanted - length }).collect();
     Ok(if left { format!("{padding}{s}") } else { format!("{s}{padding}") }.into())
 }
 
@@ -300,9 +296,10 @@ fn register_codes(r: &mut Registry) {
         Ok(c.to_string().into())
     });
     r.strict("to_hex(int4) text", |args, _| Ok(format!("{:x}", int4(args, 0)?).into()));
-    r.strict("to_hex(int8) text", |args, _| {
-        Ok(format!("{:x}", crate::args::int8(args, 0)?).into())
-    });
+    r.strict(
+        "to_hex(int8) text",
+        |args, _| Ok(format!("{:x}", crate::args::int8(args, 0)?).into()),
+    );
     r.strict("to_ascii(text) text", |args, _| Ok(args[0].clone()));
     r.strict("unistr(text) text", |args, _| unistr(text(args, 0)?));
     r.strict("quote_ident(text) text", |args, _| Ok(quote_ident(text(args, 0)?).into()));
@@ -362,36 +359,172 @@ pub(crate) fn quote_ident(name: &str) -> String {
 
 pub(crate) fn quote_literal(s: &str) -> String {
     let quoted = s.replace('\'', "''");
-    if s.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+    if s.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
 }
 
 /// Words that cannot be bare column names, or that PostgreSQL quotes because they head expressions.
 const RESERVED: &[&str] = &[
-    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization",
-    "between", "bigint", "binary", "bit", "boolean", "both", "case", "cast", "char", "character",
-    "check", "coalesce", "collate", "collation", "column", "concurrently", "constraint", "create",
-    "cross", "current_catalog", "current_date", "current_role", "current_schema", "current_time",
-    "current_timestamp", "current_user", "dec", "decimal", "default", "deferrable", "desc",
-    "distinct", "do", "else", "end", "except", "exists", "extract", "false", "fetch", "float",
-    "for", "foreign", "freeze", "from", "full", "grant", "greatest", "group", "grouping",
-    "having", "ilike", "in", "initially", "inner", "inout", "int", "integer", "intersect",
-    "interval", "into", "is", "isnull", "join", "lateral", "leading", "least", "left", "like",
-    "limit", "localtime", "localtimestamp", "national", "natural", "nchar", "none", "normalize",
-    "not", "notnull", "null", "nullif", "numeric", "offset", "on", "only", "or", "order", "out",
-    "outer", "overlaps", "overlay", "placing", "position", "precision", "primary", "real",
-    "references", "returning", "right", "row", "select", "session_user", "setof", "similar",
-    "smallint", "some", "substring", "symmetric", "table", "tablesample", "then", "time",
-    "timestamp", "to", "trailing", "treat", "trim", "true", "union", "unique", "user", "using",
-    "values", "varchar", "variadic", "verbose", "when", "where", "window", "with", "xmlattributes",
-    "xmlconcat", "xmlelement", "xmlexists", "xmlforest", "xmlnamespaces", "xmlparse", "xmlpi",
-    "xmlroot", "xmlserialize", "xmltable",
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "between",
+    "bigint",
+    "binary",
+    "bit",
+    "boolean",
+    "both",
+    "case",
+    "cast",
+    "char",
+    "character",
+    "check",
+    "coalesce",
+    "collate",
+    "collation",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "dec",
+    "decimal",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "exists",
+    "extract",
+    "false",
+    "fetch",
+    "float",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "greatest",
+    "group",
+    "grouping",
+    "having",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "inout",
+    "int",
+    "integer",
+    "intersect",
+    "interval",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "leading",
+    "least",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "national",
+    "natural",
+    "nchar",
+    "none",
+    "normalize",
+    "not",
+    "notnull",
+    "null",
+    "nullif",
+    "numeric",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "out",
+    "outer",
+    "overlaps",
+    "overlay",
+    "placing",
+    "position",
+    "precision",
+    "primary",
+    "real",
+    "references",
+    "returning",
+    "right",
+    "row",
+    "select",
+    "session_user",
+    "setof",
+    "similar",
+    "smallint",
+    "some",
+    "substring",
+    "symmetric",
+    "table",
+    "tablesample",
+    "then",
+    "time",
+    "timestamp",
+    "to",
+    "trailing",
+    "treat",
+    "trim",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "values",
+    "varchar",
+    "variadic",
+    "verbose",
+    "when",
+    "where",
+    "window",
+    "with",
+    "xmlattributes",
+    "xmlconcat",
+    "xmlelement",
+    "xmlexists",
+    "xmlforest",
+    "xmlnamespaces",
+    "xmlparse",
+    "xmlpi",
+    "xmlroot",
+    "xmlserialize",
+    "xmltable",
 ];
 
 /// `"A".b` as its parts.
 fn parse_ident(name: &str) -> EvalResult {
-    let invalid = || {
-        ExprError::invalid_parameter(format!("string is not a valid identifier: \"{name}\""))
-    };
+    let invalid =
+        || ExprError::invalid_parameter(format!("string is not a valid identifier: \"{name}\""));
     let mut parts: Vec<String> = Vec::new();
     let mut rest = name.trim();
     loop {

@@ -4,7 +4,9 @@ use crate::args::{date, float8, int4, interval, mismatch, text, time, timestamp,
 use crate::cast::{is_infinite, local_to_utc, utc_to_local};
 use crate::error::{EvalResult, ExprError, Result};
 use crate::registry::{Invocation, Registry, Volatility};
-use datum::datetime::{self, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND};
+use datum::datetime::{
+    self, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND,
+};
 use datum::{Datum, Interval, Numeric, SqlType, TimeZone};
 
 pub(super) fn register(r: &mut Registry) {
@@ -75,9 +77,7 @@ fn field(args: &[Datum], call: &Invocation<'_>) -> Result<Option<Numeric>> {
     let name = text(args, 0)?;
     Ok(match &args[1] {
         Datum::Timestamp(t) => datetime::extract_timestamp(name, *t)?,
-        Datum::Timestamptz(t) => {
-            datetime::extract_timestamptz(name, *t, &call.ctx.types.timezone)?
-        }
+        Datum::Timestamptz(t) => datetime::extract_timestamptz(name, *t, &call.ctx.types.timezone)?,
         Datum::Date(d) => {
             // date_part of a date is that of its midnight; extract refuses the hour of a date.
             if call.bound.def.name == "date_part" {
@@ -121,7 +121,12 @@ fn register_zones(r: &mut Registry) {
             })
         });
     }
-    for signature in ["isfinite(timestamp) bool", "isfinite(timestamptz) bool", "isfinite(date) bool", "isfinite(interval) bool"] {
+    for signature in [
+        "isfinite(timestamp) bool",
+        "isfinite(timestamptz) bool",
+        "isfinite(date) bool",
+        "isfinite(interval) bool",
+    ] {
         r.strict(signature, |args, _| {
             Ok(Datum::Bool(match &args[0] {
                 Datum::Timestamp(t) | Datum::Timestamptz(t) => !is_infinite(*t),
@@ -213,21 +218,26 @@ fn register_makers(r: &mut Registry) {
 /// Negative years are BC.
 fn make_date(year: i32, month: i32, day: i32) -> Result<i32> {
     let error = || {
-        ExprError::new("22008", format!("date field value out of range: {year}-{month:02}-{day:02}"))
+        ExprError::new(
+            "22008",
+            format!("date field value out of range: {year}-{month:02}-{day:02}"),
+        )
     };
     let astronomical = match year {
         0 => return Err(error()),
         year if year < 0 => year + 1,
         year => year,
     };
-    let month_number = u32::try_from(month).ok().filter(|m| (1..=12).contains(m)).ok_or_else(error)?;
+    let month_number =
+        u32::try_from(month).ok().filter(|m| (1..=12).contains(m)).ok_or_else(error)?;
     let day_number = u32::try_from(day).ok().filter(|d| *d >= 1).ok_or_else(error)?;
     if day_number > datetime::days_in_month(astronomical, month_number) {
         return Err(error());
     }
     let days = datetime::days_from_civil(astronomical, month_number, day_number);
-    datetime::checked_date(days)
-        .map_err(|_| ExprError::new("22008", format!("date out of range: {year}-{month:02}-{day:02}")))
+    datetime::checked_date(days).map_err(|_| {
+        ExprError::new("22008", format!("date out of range: {year}-{month:02}-{day:02}"))
+    })
 }
 
 fn make_time(hour: i32, minute: i32, second: f64) -> Result<i64> {

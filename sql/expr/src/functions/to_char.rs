@@ -43,11 +43,12 @@ pub(super) enum Piece {
 
 /// Longest first where one is a prefix of another.
 const KEYS: &[&str] = &[
-    "SSSSS", "SSSS", "Y,YYY", "IYYY", "YYYY", "MONTH", "Month", "month", "HH24", "HH12", "A.D.", "B.C.",
-    "a.d.", "b.c.", "A.M.", "P.M.", "a.m.", "p.m.", "DAY", "Day", "day", "MON", "Mon", "mon",
-    "YYY", "IYY", "IDDD", "DDD", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "TZH", "TZM", "AD", "BC", "ad",
-    "bc", "AM", "PM", "am", "pm", "CC", "DD", "DY", "Dy", "dy", "HH", "ID", "IW", "IY", "MI", "MM",
-    "MS", "OF", "RM", "rm", "SS", "TZ", "tz", "US", "WW", "YY", "D", "I", "J", "Q", "W", "Y",
+    "SSSSS", "SSSS", "Y,YYY", "IYYY", "YYYY", "MONTH", "Month", "month", "HH24", "HH12", "A.D.",
+    "B.C.", "a.d.", "b.c.", "A.M.", "P.M.", "a.m.", "p.m.", "DAY", "Day", "day", "MON", "Mon",
+    "mon", "YYY", "IYY", "IDDD", "DDD", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "TZH", "TZM",
+    "AD", "BC", "ad", "bc", "AM", "PM", "am", "pm", "CC", "DD", "DY", "Dy", "dy", "HH", "ID", "IW",
+    "IY", "MI", "MM", "MS", "OF", "RM", "rm", "SS", "TZ", "tz", "US", "WW", "YY", "D", "I", "J",
+    "Q", "W", "Y",
 ];
 
 /// Cuts a template: `FM` and `TH` belong to the field beside them, quoted text is literal.
@@ -123,8 +124,20 @@ pub(super) fn pieces(template: &str) -> Vec<Piece> {
 fn case_matters(key: &str) -> bool {
     matches!(
         key.to_ascii_uppercase().as_str(),
-        "MONTH" | "MON" | "DAY" | "DY" | "AD" | "BC" | "AM" | "PM" | "A.D." | "B.C." | "A.M." | "P.M."
-            | "RM" | "TZ"
+        "MONTH"
+            | "MON"
+            | "DAY"
+            | "DY"
+            | "AD"
+            | "BC"
+            | "AM"
+            | "PM"
+            | "A.D."
+            | "B.C."
+            | "A.M."
+            | "P.M."
+            | "RM"
+            | "TZ"
     )
 }
 
@@ -233,7 +246,8 @@ fn name(name: &str, key: &str, width: usize, fill: bool) -> String {
     if fill { format!("{spelled:width$}") } else { spelled }
 }
 
-const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
+const ROMAN: [&str; 12] =
+    ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
 
 fn field(m: &Moment, key: &str, fill: bool) -> Result<String> {
     let days = m.days.unwrap_or(0);

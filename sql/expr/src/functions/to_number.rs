@@ -22,14 +22,18 @@ pub(super) fn register(r: &mut Registry) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mark {
     /// `9` or `0`.
-    Digit { zero: bool },
+    Digit {
+        zero: bool,
+    },
     Point,
     Group,
     Literal(String),
     /// `S`, `MI`, `PL`, `SG` where they stand.
     Sign(&'static str),
     Currency,
-    Ordinal { upper: bool },
+    Ordinal {
+        upper: bool,
+    },
 }
 
 #[derive(Default)]
@@ -141,7 +145,8 @@ fn print(args: &[Datum], _: &Invocation<'_>) -> EvalResult {
         let factor = Numeric::from_bigint(datum::numeric::pow10(template.shift as u32), 0);
         value = value.mul(&factor)?;
     }
-    let rounded = if value.is_finite() { value.round(template.fraction_digits as i32) } else { value };
+    let rounded =
+        if value.is_finite() { value.round(template.fraction_digits as i32) } else { value };
     let negative = rounded.is_negative();
     let digits = special.unwrap_or_else(|| rounded.abs().to_string());
     let (integer, fraction) = match digits.split_once('.') {
@@ -154,8 +159,14 @@ fn print(args: &[Datum], _: &Invocation<'_>) -> EvalResult {
 /// Puts the digits into their places: blanks before the first, `#` where they do not fit.
 fn lay_out(template: &Template, negative: bool, integer: &str, fraction: &str) -> String {
     // A zero before the point shows only where a 0, or the last 9 of a template without fraction, is.
-    let significant = if integer == "0" && template.fraction_digits > 0 && template.integer_digits > 0 { "" } else { integer };
-    let overflow = significant.len() > template.integer_digits || !integer.chars().all(|c| c.is_ascii_digit());
+    let significant =
+        if integer == "0" && template.fraction_digits > 0 && template.integer_digits > 0 {
+            ""
+        } else {
+            integer
+        };
+    let overflow =
+        significant.len() > template.integer_digits || !integer.chars().all(|c| c.is_ascii_digit());
     let first_zero = template
         .marks
         .iter()
@@ -200,7 +211,11 @@ fn lay_out(template: &Template, negative: bool, integer: &str, fraction: &str) -
                 // FM drops trailing zeros where the template has 9.
                 if overflow {
                     body.push('#');
-                } else if template.fill || *zero || fraction_marks <= last_significant || later_zero(template, fraction_marks) {
+                } else if template.fill
+                    || *zero
+                    || fraction_marks <= last_significant
+                    || later_zero(template, fraction_marks)
+                {
                     body.push(c);
                 }
             }
@@ -286,7 +301,13 @@ fn later_zero(template: &Template, mark: usize) -> bool {
 }
 
 /// The sign that clings to the first digit.
-fn sign_before(template: &Template, negative: bool, explicit: bool, leading_s: bool, body: &mut String) {
+fn sign_before(
+    template: &Template,
+    negative: bool,
+    explicit: bool,
+    leading_s: bool,
+    body: &mut String,
+) {
     let sign = match (template.brackets, leading_s, negative) {
         (true, _, true) => "<",
         (false, true, true) => "-",
@@ -324,8 +345,19 @@ fn roman(value: &Numeric, fill: bool) -> String {
         return "#".repeat(15);
     }
     let table = [
-        (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"),
-        (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"),
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
     ];
     let mut out = String::new();
     for (worth, letters) in table {
@@ -362,7 +394,10 @@ fn read(input: &str, template: &str) -> EvalResult {
     if digits.trim_end_matches('.').is_empty() {
         return Err(ExprError::new(
             "22P02",
-            format!("invalid input syntax for type numeric: \"{}\"", input.chars().filter(|c| !c.is_ascii_digit()).collect::<String>()),
+            format!(
+                "invalid input syntax for type numeric: \"{}\"",
+                input.chars().filter(|c| !c.is_ascii_digit()).collect::<String>()
+            ),
         ));
     }
     let mut value = Numeric::from_str(digits.trim_end_matches('.'))?;

@@ -5,8 +5,8 @@ use crate::args::text;
 use crate::cast::local_to_utc;
 use crate::error::{ExprError, Result};
 use crate::registry::{Registry, Volatility};
-use datum::datetime::{self, MICROS_PER_SECOND};
 use datum::Datum;
+use datum::datetime::{self, MICROS_PER_SECOND};
 
 pub(super) fn register(r: &mut Registry) {
     r.volatility(Volatility::Stable);
@@ -103,7 +103,20 @@ fn skip_literal<'a>(rest: &'a str, literal: &str) -> &'a str {
 fn is_name(key: &str) -> bool {
     matches!(
         key.to_ascii_uppercase().as_str(),
-        "MONTH" | "MON" | "DAY" | "DY" | "AD" | "BC" | "AM" | "PM" | "A.D." | "B.C." | "A.M." | "P.M." | "RM" | "TZ"
+        "MONTH"
+            | "MON"
+            | "DAY"
+            | "DY"
+            | "AD"
+            | "BC"
+            | "AM"
+            | "PM"
+            | "A.D."
+            | "B.C."
+            | "A.M."
+            | "P.M."
+            | "RM"
+            | "TZ"
     )
 }
 
@@ -149,7 +162,8 @@ fn field<'a>(found: &mut Found, key: &str, rest: &'a str, bounded: bool) -> Resu
                 70..100 => value + 1900,
                 _ => value + 2000,
             };
-            *(if key.starts_with('I') { &mut found.iso_year } else { &mut found.year }) = Some(year);
+            *(if key.starts_with('I') { &mut found.iso_year } else { &mut found.year }) =
+                Some(year);
             after
         }
         "CC" => {
@@ -255,7 +269,8 @@ fn field<'a>(found: &mut Found, key: &str, rest: &'a str, bounded: bool) -> Resu
             let end = rest.find(|c: char| !"IVXivx".contains(c)).unwrap_or(rest.len());
             let roman = rest[..end].to_uppercase();
             let months = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
-            let month = months.iter().position(|own| *own == roman).ok_or_else(|| invalid(key, rest))?;
+            let month =
+                months.iter().position(|own| *own == roman).ok_or_else(|| invalid(key, rest))?;
             found.month = Some(month as i64 + 1);
             &rest[end..]
         }
@@ -361,7 +376,8 @@ impl Found {
             return Ok(datetime::checked_date(datetime::days_from_civil(year, 1, 1) + day - 1)?);
         }
         let month = self.month.unwrap_or(1);
-        let day = self.day.or_else(|| self.week_of_month.map(|week| (week - 1) * 7 + 1)).unwrap_or(1);
+        let day =
+            self.day.or_else(|| self.week_of_month.map(|week| (week - 1) * 7 + 1)).unwrap_or(1);
         if !(1..=12).contains(&month)
             || day < 1
             || day > i64::from(datetime::days_in_month(year, month as u32))
@@ -381,7 +397,9 @@ impl Found {
             (None, Some(hour), _) => hour % 12,
             (None, None, _) => 0,
         };
-        if !(0..24).contains(&hour) || !(0..60).contains(&self.minute) || !(0..60).contains(&self.second)
+        if !(0..24).contains(&hour)
+            || !(0..60).contains(&self.minute)
+            || !(0..60).contains(&self.second)
         {
             return Err(Self::out_of_range(input));
         }

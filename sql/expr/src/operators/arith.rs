@@ -72,25 +72,56 @@ pub(super) fn register(r: &mut Registry) {
     r.operator("int2 + int2 int2", checked!(Int2, checked_add, "smallint"));
     r.operator("int2 - int2 int2", checked!(Int2, checked_sub, "smallint"));
     r.operator("int2 * int2 int2", checked!(Int2, checked_mul, "smallint"));
-    for signature in ["int2 + int4 int4", "int4 + int2 int4", "int2 + int8 int8", "int8 + int2 int8", "int4 + int8 int8", "int8 + int4 int8"] {
+    for signature in [
+        "int2 + int4 int4",
+        "int4 + int2 int4",
+        "int2 + int8 int8",
+        "int8 + int2 int8",
+        "int4 + int8 int8",
+        "int8 + int4 int8",
+    ] {
         r.operator(signature, |args, call| {
             let (a, b) = wide(args)?;
             narrow(a.checked_add(b), call.result_type())
         });
     }
-    for signature in ["int2 - int4 int4", "int4 - int2 int4", "int2 - int8 int8", "int8 - int2 int8", "int4 - int8 int8", "int8 - int4 int8"] {
+    for signature in [
+        "int2 - int4 int4",
+        "int4 - int2 int4",
+        "int2 - int8 int8",
+        "int8 - int2 int8",
+        "int4 - int8 int8",
+        "int8 - int4 int8",
+    ] {
         r.operator(signature, |args, call| {
             let (a, b) = wide(args)?;
             narrow(a.checked_sub(b), call.result_type())
         });
     }
-    for signature in ["int2 * int4 int4", "int4 * int2 int4", "int2 * int8 int8", "int8 * int2 int8", "int4 * int8 int8", "int8 * int4 int8"] {
+    for signature in [
+        "int2 * int4 int4",
+        "int4 * int2 int4",
+        "int2 * int8 int8",
+        "int8 * int2 int8",
+        "int4 * int8 int8",
+        "int8 * int4 int8",
+    ] {
         r.operator(signature, |args, call| {
             let (a, b) = wide(args)?;
             narrow(a.checked_mul(b), call.result_type())
         });
     }
-    for signature in ["int2 / int2 int2", "int4 / int4 int4", "int8 / int8 int8", "int2 / int4 int4", "int4 / int2 int4", "int2 / int8 int8", "int8 / int2 int8", "int4 / int8 int8", "int8 / int4 int8"] {
+    for signature in [
+        "int2 / int2 int2",
+        "int4 / int4 int4",
+        "int8 / int8 int8",
+        "int2 / int4 int4",
+        "int4 / int2 int4",
+        "int2 / int8 int8",
+        "int8 / int2 int8",
+        "int4 / int8 int8",
+        "int8 / int4 int8",
+    ] {
         r.operator(signature, |args, call| {
             let (a, b) = wide(args)?;
             if b == 0 {
@@ -116,7 +147,14 @@ pub(super) fn register(r: &mut Registry) {
     for signature in ["abs(int2) int2", "abs(int4) int4", "abs(int8) int8"] {
         r.strict(signature, absolute_integer);
     }
-    for signature in ["+ int2 int2", "+ int4 int4", "+ int8 int8", "+ float4 float4", "+ float8 float8", "+ numeric numeric"] {
+    for signature in [
+        "+ int2 int2",
+        "+ int4 int4",
+        "+ int8 int8",
+        "+ float4 float4",
+        "+ float8 float8",
+        "+ numeric numeric",
+    ] {
         r.operator(signature, |args, _| Ok(args[0].clone()));
     }
     register_floats(r);

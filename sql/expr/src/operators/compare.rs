@@ -28,7 +28,13 @@ pub(super) fn register(r: &mut Registry) {
     for ty in SAME {
         six_operators(r, ty, ty, &plain);
     }
-    for ints in [("int2", "int4"), ("int2", "int8"), ("int4", "int8"), ("float4", "float8"), ("name", "text")] {
+    for ints in [
+        ("int2", "int4"),
+        ("int2", "int8"),
+        ("int4", "int8"),
+        ("float4", "float8"),
+        ("name", "text"),
+    ] {
         six_operators(r, ints.0, ints.1, &plain);
         six_operators(r, ints.1, ints.0, &plain);
     }
@@ -61,15 +67,36 @@ pub(super) fn register(r: &mut Registry) {
 }
 
 const SAME: [&str; 23] = [
-    "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "name", "bytea", "date",
-    "time", "timetz", "timestamp", "timestamptz", "interval", "uuid", "jsonb", "oid", "\"char\"",
-    "anyarray", "int2vector", "oidvector",
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "float4",
+    "float8",
+    "numeric",
+    "text",
+    "name",
+    "bytea",
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "uuid",
+    "jsonb",
+    "oid",
+    "\"char\"",
+    "anyarray",
+    "int2vector",
+    "oidvector",
 ];
 
 fn six_operators(r: &mut Registry, left: &str, right: &str, kernels: &Six) {
     for (symbol, kernel) in kernels {
         // Once per process: signatures live as long as the registry.
-        let signature: &'static str = Box::leak(format!("{left} {symbol} {right} bool").into_boxed_str());
+        let signature: &'static str =
+            Box::leak(format!("{left} {symbol} {right} bool").into_boxed_str());
         r.operator(signature, *kernel);
     }
 }

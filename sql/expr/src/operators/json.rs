@@ -181,12 +181,14 @@ fn walk<'a>(value: &'a Jsonb, path: &[Option<Arc<str>>]) -> Option<&'a Jsonb> {
 
 fn contains(whole: &Jsonb, part: &Jsonb, top: bool) -> bool {
     match (whole, part) {
-        (Jsonb::Object(whole), Jsonb::Object(part)) => part.entries().iter().all(|(key, wanted)| {
-            whole.get(key).is_some_and(|found| contains(found, wanted, false))
-        }),
-        (Jsonb::Array(whole), Jsonb::Array(part)) => part
-            .iter()
-            .all(|wanted| whole.iter().any(|found| contains(found, wanted, false))),
+        (Jsonb::Object(whole), Jsonb::Object(part)) => {
+            part.entries().iter().all(|(key, wanted)| {
+                whole.get(key).is_some_and(|found| contains(found, wanted, false))
+            })
+        }
+        (Jsonb::Array(whole), Jsonb::Array(part)) => {
+            part.iter().all(|wanted| whole.iter().any(|found| contains(found, wanted, false)))
+        }
         // Only at the top may an array contain a bare scalar.
         (Jsonb::Array(whole), scalar)
             if top && !matches!(scalar, Jsonb::Object(_) | Jsonb::Array(_)) =>
@@ -257,7 +259,8 @@ fn without_index(value: &Jsonb, index: i32) -> Result<Jsonb> {
 }
 
 fn without_path(value: &Jsonb, path: &[Option<Arc<str>>]) -> Jsonb {
-    let Some((Some(first), rest)) = path.split_first().map(|(first, rest)| (first.as_deref(), rest))
+    let Some((Some(first), rest)) =
+        path.split_first().map(|(first, rest)| (first.as_deref(), rest))
     else {
         return value.clone();
     };
@@ -268,7 +271,8 @@ fn without_path(value: &Jsonb, path: &[Option<Arc<str>>]) -> Jsonb {
                 .iter()
                 .filter(|(key, _)| !(rest.is_empty() && **key == *first))
                 .map(|(key, inner)| {
-                    let inner = if **key == *first { without_path(inner, rest) } else { inner.clone() };
+                    let inner =
+                        if **key == *first { without_path(inner, rest) } else { inner.clone() };
                     (key.clone(), inner)
                 })
                 .collect(),

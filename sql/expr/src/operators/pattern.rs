@@ -1,10 +1,10 @@
 //! LIKE, ILIKE and regular expressions as operators.
 
 use crate::args::{bytes, text};
+use crate::error::EvalResult;
 use crate::like;
 use crate::regex_cache::{self, Flags};
 use crate::registry::{Invocation, Registry};
-use crate::error::EvalResult;
 use datum::Datum;
 
 pub(super) fn register(r: &mut Registry) {

@@ -200,7 +200,8 @@ fn overlaps(args: &[Datum]) -> Datum {
             (false, false) => Some((b.clone(), a.clone())),
         }
     };
-    let (Some(left), Some(right)) = (ordered(&args[0], &args[1]), ordered(&args[2], &args[3])) else {
+    let (Some(left), Some(right)) = (ordered(&args[0], &args[1]), ordered(&args[2], &args[3]))
+    else {
         return Datum::Null;
     };
     let before = |first: &(Datum, Datum), second: &(Datum, Datum)| {

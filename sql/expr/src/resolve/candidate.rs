@@ -21,7 +21,10 @@ pub(super) enum Choice {
 
 impl Candidate {
     fn is_exact(&self, types: &[SqlType]) -> bool {
-        self.args.iter().zip(types).all(|(arg, ty)| matches!(arg, ArgPattern::Exact(exact) if exact == ty))
+        self.args
+            .iter()
+            .zip(types)
+            .all(|(arg, ty)| matches!(arg, ArgPattern::Exact(exact) if exact == ty))
     }
 
     fn accepts(&self, types: &[SqlType]) -> bool {

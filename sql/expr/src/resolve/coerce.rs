@@ -25,10 +25,8 @@ impl Resolver<'_> {
                 self.fit(Expr::Param { index, ty: plain, position }, to, context)
             }
             Expr::Array { elements, .. } if self.can_retype_array(&elements, to, context) => {
-                let element = ColumnType::new(
-                    to.ty.element_type().unwrap_or(SqlType::Unknown),
-                    to.typmod,
-                );
+                let element =
+                    ColumnType::new(to.ty.element_type().unwrap_or(SqlType::Unknown), to.typmod);
                 let elements = elements
                     .into_iter()
                     .map(|part| match part {
@@ -110,7 +108,12 @@ impl Resolver<'_> {
         }
     }
 
-    fn can_retype_array(&self, elements: &[Expr], to: &ColumnType, context: CoercionContext) -> bool {
+    fn can_retype_array(
+        &self,
+        elements: &[Expr],
+        to: &ColumnType,
+        context: CoercionContext,
+    ) -> bool {
         let Some(element) = to.ty.element_type() else { return false };
         to.ty.is_array()
             && elements.iter().all(|part| match part {
@@ -134,11 +137,7 @@ impl Resolver<'_> {
             return Ok(Expr::Const(datum::typmod::apply(value, to, explicit)?, to.clone()));
         }
         let cast = BoundCast::length(expr.ty(), to, explicit);
-        Ok(Expr::Cast {
-            cast: Arc::new(cast),
-            arg: Box::new(expr),
-            position: Position(position),
-        })
+        Ok(Expr::Cast { cast: Arc::new(cast), arg: Box::new(expr), position: Position(position) })
     }
 
     fn literal(

@@ -148,15 +148,15 @@ impl Resolver<'_> {
                 .into_iter()
                 .map(|item| self.compare(Comparison::Eq, arg.clone(), item, position))
                 .collect::<Result<Vec<_>>>()?;
-            let any = if terms.len() == 1 { terms.into_iter().next() } else { Some(Expr::Or(terms)) };
+            let any =
+                if terms.len() == 1 { terms.into_iter().next() } else { Some(Expr::Or(terms)) };
             let any = any.unwrap_or_else(|| Expr::bool(false));
             return Ok(if negated { Expr::Not(Box::new(any)) } else { any });
         }
         let all: Vec<&Expr> = std::iter::once(&arg).chain(&list).collect();
         let common = self.common_type("IN", &all).ok().filter(|ty| {
-            all.iter().all(|expr| {
-                self.can_coerce(expr.sql_type(), &ty.ty, CoercionContext::Implicit)
-            })
+            all.iter()
+                .all(|expr| self.can_coerce(expr.sql_type(), &ty.ty, CoercionContext::Implicit))
         });
         let Some(common) = common else {
             let symbol = if negated { "<>" } else { "=" };
@@ -193,10 +193,14 @@ impl Resolver<'_> {
                     .at(position)
             })?,
         };
-        let op = self.bind_operator(symbol, &[left.sql_type().clone(), element.clone()], position)?;
+        let op =
+            self.bind_operator(symbol, &[left.sql_type().clone(), element.clone()], position)?;
         if op.ty.ty != SqlType::Bool {
-            return Err(ExprError::new("42809", "op ANY/ALL (array) requires operator to yield boolean")
-                .at(position));
+            return Err(ExprError::new(
+                "42809",
+                "op ANY/ALL (array) requires operator to yield boolean",
+            )
+            .at(position));
         }
         let left = self.coerce_argument(left, &op.arg_types[0].ty)?;
         let wanted = &op.arg_types[1].ty;
@@ -276,9 +280,8 @@ impl Resolver<'_> {
             .map(|(left, right)| {
                 let (equal, left, right) = self.operands("=", left, right, position)?;
                 let types = [left.sql_type().clone(), right.sql_type().clone()];
-                let less = ordering
-                    .then(|| self.bind_operator("<", &types, position))
-                    .transpose()?;
+                let less =
+                    ordering.then(|| self.bind_operator("<", &types, position)).transpose()?;
                 Ok(RowPair { equal, less, left, right })
             })
             .collect::<Result<_>>()?;
@@ -349,11 +352,8 @@ impl Resolver<'_> {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let ty = if sliced {
-            array.ty().clone()
-        } else {
-            ColumnType::new(element, array.ty().typmod)
-        };
+        let ty =
+            if sliced { array.ty().clone() } else { ColumnType::new(element, array.ty().typmod) };
         Ok(Expr::Subscript { array: Box::new(array), subscripts, ty })
     }
 
@@ -365,8 +365,10 @@ impl Resolver<'_> {
     ) -> Result<Expr> {
         for part in subscripts {
             let Subscript::Index(index) = part else {
-                return Err(ExprError::datatype_mismatch("jsonb subscript does not support slices")
-                    .at(position));
+                return Err(ExprError::datatype_mismatch(
+                    "jsonb subscript does not support slices",
+                )
+                .at(position));
             };
             value = self.resolve_operator("->", Some(value), index, position)?;
         }

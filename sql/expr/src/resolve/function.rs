@@ -61,9 +61,9 @@ impl Resolver<'_> {
     ) -> Result<Expr> {
         match self.resolve_function(name, args, &CallOptions::at(position))? {
             ResolvedCall::Scalar(expr) => Ok(expr),
-            ResolvedCall::Aggregate(_) | ResolvedCall::Window(_) | ResolvedCall::Set(_) => Err(
-                ExprError::internal(format!("{name} is not a scalar function")).at(position),
-            ),
+            ResolvedCall::Aggregate(_) | ResolvedCall::Window(_) | ResolvedCall::Set(_) => {
+                Err(ExprError::internal(format!("{name} is not a scalar function")).at(position))
+            }
         }
     }
 
@@ -113,7 +113,8 @@ impl Resolver<'_> {
             let arg = self.coerce_argument(arg, &to)?;
             let typmod = if *arg.sql_type() == to { arg.ty().typmod } else { -1 };
             // A literal given for "any" is text by value, but pg_typeof still calls it unknown.
-            let shown = if *declared == ArgPattern::Any && was_literal { SqlType::Unknown } else { to };
+            let shown =
+                if *declared == ArgPattern::Any && was_literal { SqlType::Unknown } else { to };
             arg_types.push(ColumnType::new(shown, typmod));
             args.push(arg);
         }
@@ -145,7 +146,11 @@ impl Resolver<'_> {
         let bound = Arc::new(BoundFunction {
             def: FuncRef(def),
             arg_types,
-            result_shape: if ty == SqlType::Record { shapes.iter().flatten().next().cloned() } else { None },
+            result_shape: if ty == SqlType::Record {
+                shapes.iter().flatten().next().cloned()
+            } else {
+                None
+            },
             arg_shapes: if has_shapes { shapes } else { Vec::new() },
             ty: ColumnType::new(ty, typmod),
             variadic_array: options.variadic && def.variadic,
@@ -156,7 +161,10 @@ impl Resolver<'_> {
                 if options.within_group > 0 {
                     return Err(ExprError::new(
                         "42809",
-                        format!("{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP", def.name),
+                        format!(
+                            "{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP",
+                            def.name
+                        ),
                     )
                     .at(options.position));
                 }
@@ -178,7 +186,10 @@ impl Resolver<'_> {
                 if aggregate.ordered_set_direct.is_none() && options.within_group > 0 {
                     return Err(ExprError::new(
                         "42809",
-                        format!("{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP", def.name),
+                        format!(
+                            "{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP",
+                            def.name
+                        ),
                     )
                     .at(options.position));
                 }
@@ -202,9 +213,7 @@ impl Resolver<'_> {
             return Ok(None);
         }
         let from = arg.sql_type();
-        let fits = *from == SqlType::Unknown
-            || *from == to
-            || cast::allowed(from, &to).is_some();
+        let fits = *from == SqlType::Unknown || *from == to || cast::allowed(from, &to).is_some();
         if !fits {
             return Ok(None);
         }

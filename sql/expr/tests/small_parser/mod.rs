@@ -1,7 +1,7 @@
 //! Operator precedence, literals, calls, casts, arrays and rows: enough SQL for one expression on one line.
 
 use datum::{ColumnType, SqlType};
-use expr::{CallOptions, Comparison, Expr, ExprError, Resolver, ResolvedCall, Result, Subscript};
+use expr::{CallOptions, Comparison, Expr, ExprError, ResolvedCall, Resolver, Result, Subscript};
 
 pub fn parse(text: &str, resolver: &Resolver<'_>) -> Result<Expr> {
     let tokens = tokenize(text);
@@ -172,7 +172,8 @@ impl Parser<'_> {
                         self.at += 1;
                         assert!(self.word("time") && self.word("zone"));
                         let zone = self.expression(11)?;
-                        left = self.resolver.resolve_scalar("timezone", vec![zone, left], position)?;
+                        left =
+                            self.resolver.resolve_scalar("timezone", vec![zone, left], position)?;
                     }
                     _ => return Ok(left),
                 },
@@ -181,7 +182,13 @@ impl Parser<'_> {
         }
     }
 
-    fn infix(&mut self, left: Expr, symbol: &str, power: u8, position: Option<u32>) -> Result<Expr> {
+    fn infix(
+        &mut self,
+        left: Expr,
+        symbol: &str,
+        power: u8,
+        position: Option<u32>,
+    ) -> Result<Expr> {
         if symbol == "::" {
             let ty = self.type_name();
             return self.resolver.cast(left, &ty, position);
@@ -260,7 +267,8 @@ impl Parser<'_> {
         } else {
             assert!(self.word("similar") && self.word("to"));
             let pattern = self.expression(6)?;
-            let regex = self.resolver.resolve_scalar("similar_to_escape", vec![pattern], position)?;
+            let regex =
+                self.resolver.resolve_scalar("similar_to_escape", vec![pattern], position)?;
             let symbol = if negated { "!~" } else { "~" };
             return self.resolver.resolve_operator(symbol, Some(left), regex, position);
         };
@@ -292,7 +300,11 @@ impl Parser<'_> {
             Kind::Param(number) => self.resolver.params.reference(number, position),
             Kind::Symbol(symbol) if symbol == "(" => {
                 let mut list = self.list(")")?;
-                if list.len() == 1 { Ok(list.remove(0)) } else { Ok(self.resolver.untyped_row(list)) }
+                if list.len() == 1 {
+                    Ok(list.remove(0))
+                } else {
+                    Ok(self.resolver.untyped_row(list))
+                }
             }
             Kind::Symbol(symbol) => {
                 // A sign before a number is part of what the grammar folds into it.
@@ -325,7 +337,11 @@ impl Parser<'_> {
             let ty = SqlType::from_name(word).expect("type 'literal'");
             let position = self.position();
             self.at += 1;
-            return self.resolver.cast(Expr::unknown(literal, position), &ColumnType::plain(ty), None);
+            return self.resolver.cast(
+                Expr::unknown(literal, position),
+                &ColumnType::plain(ty),
+                None,
+            );
         }
         if !self.symbol("(") {
             // current_date and its like.
@@ -400,7 +416,9 @@ impl Parser<'_> {
     }
 
     fn type_name(&mut self) -> ColumnType {
-        let Some(Kind::Word(name)) = self.peek().cloned() else { panic!("a type before {:?}", self.peek()) };
+        let Some(Kind::Word(name)) = self.peek().cloned() else {
+            panic!("a type before {:?}", self.peek())
+        };
         self.at += 1;
         let mut ty = match name.as_str() {
             "char" => SqlType::Bpchar,

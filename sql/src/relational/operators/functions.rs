@@ -28,7 +28,9 @@ pub fn project_set(
         let mut longest = 0;
         for item in items {
             filled.push(match item {
-                ProjectItem::Scalar(expr) => Filled::Scalar(expr.eval(&row, &context.eval.borrow())?),
+                ProjectItem::Scalar(expr) => {
+                    Filled::Scalar(expr.eval(&row, &context.eval.borrow())?)
+                }
                 ProjectItem::Set(set) => {
                     let set = call(set, &row, context)?;
                     longest = longest.max(set.len());
@@ -66,13 +68,11 @@ pub fn table_function(
     for function in functions {
         let rows = match &function.source {
             TableFunctionSource::Set(set) => call(set, &[], context)?,
-            TableFunctionSource::Scalar(expr) => {
-                match expr.eval(&[], &context.eval.borrow())? {
-                    Datum::Record(record) if function.width != 1 => vec![record.fields.clone()],
-                    Datum::Null if function.width != 1 => vec![vec![Datum::Null; function.width]],
-                    value => vec![vec![value]],
-                }
-            }
+            TableFunctionSource::Scalar(expr) => match expr.eval(&[], &context.eval.borrow())? {
+                Datum::Record(record) if function.width != 1 => vec![record.fields.clone()],
+                Datum::Null if function.width != 1 => vec![vec![Datum::Null; function.width]],
+                value => vec![vec![value]],
+            },
         };
         sources.push((rows, function.width));
     }

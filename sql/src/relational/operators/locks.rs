@@ -70,7 +70,8 @@ fn key_of(encoder: &RowKeys, target: &LockTarget, row: &Row) -> SqlResult<Option
         return Ok(None);
     }
     if encoder.is_hidden() {
-        let id = values[0].as_i64().ok_or_else(|| SqlError::internal("a row id that is no int8"))?;
+        let id =
+            values[0].as_i64().ok_or_else(|| SqlError::internal("a row id that is no int8"))?;
         return Ok(Some(encoder.hidden(id)));
     }
     Ok(Some(encoder.of_values(&values)?))

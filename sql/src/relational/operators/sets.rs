@@ -89,15 +89,16 @@ pub async fn sample(lowering: &mut Lowering, rel: &Rel) -> SqlResult<Vec<Row>> {
         return Err(SqlError::internal("sampling something else than a table"));
     };
     let eval = lowering.context.eval.clone();
-    let number = |expr: &Expr| -> SqlResult<Option<f64>> {
-        Ok(expr.eval(&[], &eval.borrow())?.as_f64())
-    };
+    let number =
+        |expr: &Expr| -> SqlResult<Option<f64>> { Ok(expr.eval(&[], &eval.borrow())?.as_f64()) };
     let percent = number(&sample.percent)?
         .filter(|percent| (0.0..=100.0).contains(percent))
         .ok_or_else(|| SqlError::new("2202H", "sample percentage must be between 0 and 100"))?;
     let seed = match &sample.seed {
         Some(seed) => number(seed)?
-            .ok_or_else(|| SqlError::new("2202G", "TABLESAMPLE REPEATABLE parameter cannot be null"))?
+            .ok_or_else(|| {
+                SqlError::new("2202G", "TABLESAMPLE REPEATABLE parameter cannot be null")
+            })?
             .to_bits(),
         None => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
     };

@@ -39,8 +39,7 @@ pub fn window(
             row.push(value);
         }
         if std::ptr::eq(call, &calls[calls.len() - 1]) {
-            let positions: Vec<usize> =
-                order.iter().flatten().map(|member| member.index).collect();
+            let positions: Vec<usize> = order.iter().flatten().map(|member| member.index).collect();
             let mut taken: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
             return Ok(positions.into_iter().filter_map(|index| taken[index].take()).collect());
         }
@@ -106,14 +105,20 @@ fn evaluate(
             };
             let frames = if kind.uses_frame() {
                 if call.frame.exclude != FrameExclude::NoOthers {
-                    return Err(SqlError::unsupported("frame exclusion with first, last, nth_value"));
+                    return Err(SqlError::unsupported(
+                        "frame exclusion with first, last, nth_value",
+                    ));
                 }
                 Framing::new(partition, &peers, call, context)?.frames()?
             } else {
                 vec![Rows { start: 0, end: partition.len() }; partition.len()]
             };
-            let window =
-                WindowInput { rows: partition.len(), args: &columns, peers: &peers, frames: &frames };
+            let window = WindowInput {
+                rows: partition.len(),
+                args: &columns,
+                peers: &peers,
+                frames: &frames,
+            };
             Ok(kind.evaluate(&window, &context.eval.borrow())?)
         }
         WindowFunction::Aggregate(aggregate) => {
@@ -148,7 +153,8 @@ fn aggregate_over<'r>(
     let mut results: Vec<Datum> = Vec::with_capacity(count);
     let mut state = shape.start()?;
     let mut fed = Rows { start: 0, end: 0 };
-    let incremental = frame.exclude == FrameExclude::NoOthers && !call.distinct && call.order.is_empty();
+    let incremental =
+        frame.exclude == FrameExclude::NoOthers && !call.distinct && call.order.is_empty();
     for (position, &rows) in frames.iter().enumerate() {
         if incremental && position > 0 && rows == frames[position - 1] {
             results.push(results[position - 1].clone());
@@ -218,7 +224,10 @@ impl<'a> Framing<'a> {
             };
             let value = expr.eval(&[], &context.eval.borrow())?;
             if value.is_null() {
-                return Err(SqlError::new("22013", format!("frame {which} offset must not be null")));
+                return Err(SqlError::new(
+                    "22013",
+                    format!("frame {which} offset must not be null"),
+                ));
             }
             if value.as_i64().is_some_and(|offset| offset < 0) {
                 let message = format!("frame {which} offset must not be negative");
@@ -275,7 +284,13 @@ impl<'a> Framing<'a> {
         }
     }
 
-    fn group_edge(&self, position: usize, offset: &Datum, preceding: bool, is_start: bool) -> usize {
+    fn group_edge(
+        &self,
+        position: usize,
+        offset: &Datum,
+        preceding: bool,
+        is_start: bool,
+    ) -> usize {
         let mut by = offset.as_i64().unwrap_or(0);
         let mut group = self.peers[position];
         while by > 0 {
@@ -298,7 +313,8 @@ impl<'a> Framing<'a> {
         is_start: bool,
     ) -> SqlResult<usize> {
         let [key] = self.call.order.as_slice() else {
-            let message = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column";
+            let message =
+                "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column";
             return Err(SqlError::new("42P20", message));
         };
         let here = &self.partition[position].keys[0];
