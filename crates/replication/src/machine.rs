@@ -110,6 +110,16 @@ impl Machine {
         })))
     }
 
+    /// The state as it is now, with the log position that it is at.
+    fn pin(
+        &self,
+    ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>>
+    {
+        let taken = LiveSnapshot::take(&*self.0.engine, self.0.range).map_err(io_error)?;
+        Ok(taken
+            .map(|(meta, live)| Snapshot { meta, snapshot: SnapshotData::Live(Arc::new(live)) }))
+    }
+
     /// After this returns, nothing is written through this machine.
     pub fn retire(&self) {
         *self.0.retired.lock() = true;
@@ -451,9 +461,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         &mut self,
     ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>>
     {
-        let taken = LiveSnapshot::take(&*self.0.engine, self.0.range).map_err(io_error)?;
-        Ok(taken
-            .map(|(meta, live)| Snapshot { meta, snapshot: SnapshotData::Live(Arc::new(live)) }))
+        Ok(self.pin()?.filter(|snapshot| snapshot.meta.last_log_id.is_some()))
     }
 }
 
@@ -464,7 +472,6 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     async fn build_snapshot(
         &mut self,
     ) -> io::Result<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>> {
-        let taken = self.get_current_snapshot().await?;
-        taken.ok_or_else(|| io::Error::other("nothing is applied yet"))
+        self.pin()?.ok_or_else(|| io::Error::other("this replica has no state yet"))
     }
 }

@@ -60,15 +60,15 @@ struct Installing {
 }
 
 impl LiveSnapshot {
-    /// Pins the engine; `None` while nothing is applied.
+    /// Pins the engine. Nothing may be applied yet; `None` while there is no descriptor.
     pub fn take(engine: &dyn Engine, range: RangeId) -> Result<Option<(SnapshotMeta, Self)>> {
         let reader = engine.snapshot();
         let applied: Option<LogId> = read_record(&*reader, range, Tag::Applied)?;
         let descriptor: Option<RangeDescriptor> = read_record(&*reader, range, Tag::Descriptor)?;
-        let (Some(applied), Some(descriptor)) = (applied, descriptor) else { return Ok(None) };
+        let Some(descriptor) = descriptor else { return Ok(None) };
         let membership: StoredMembership =
             read_record(&*reader, range, Tag::Membership)?.unwrap_or_default();
-        let meta = SnapshotMeta { last_log_id: Some(applied), last_membership: membership };
+        let meta = SnapshotMeta { last_log_id: applied, last_membership: membership };
         Ok(Some((meta, Self { reader, descriptor })))
     }
 

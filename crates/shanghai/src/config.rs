@@ -43,7 +43,7 @@ pub struct Options {
     /// Listen beyond loopback without authentication or encryption all the same
     #[arg(long, env = "SHANGHAI_INSECURE")]
     pub insecure: bool,
-    /// Log filter, such as info or info,replication=debug [default: info]
+    /// Log filter, such as info or info,replication=debug [default: info,openraft=warn]
     #[arg(long, env = "SHANGHAI_LOG", value_name = "FILTER")]
     pub log: Option<String>,
     /// text or json [default: text]
@@ -108,7 +108,7 @@ impl Config {
             join: options.join,
             authentication,
             tls,
-            log: options.log.unwrap_or_else(|| "info".into()),
+            log: options.log.unwrap_or_else(|| "info,openraft=warn".into()),
             log_format: options.log_format.unwrap_or_else(|| "text".into()),
         };
         if !options.insecure {

@@ -225,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_late_founder_gets_its_position_once_and_strangers_get_fresh_ids() {
-        let kv: Arc<dyn KvStore> = MemoryKv::new();
+        let kv: Arc<dyn KvStore> = Arc::new(MemoryKv::new());
         let founders = vec!["a:1".to_owned(), "b:1".to_owned(), "c:1".to_owned()];
         let record = cluster_record(&*kv, &founders).await.unwrap();
         let again = cluster_record(&*kv, &founders).await.unwrap();

@@ -33,6 +33,8 @@ pub(crate) struct Cursor {
     code: Arc<TableCode>,
     read_at: ReadAt,
     source: Source,
+    /// The entries asked for of a secondary index, by its position in `code.indexes`.
+    through: Option<(usize, Span)>,
 }
 
 enum Source {
@@ -60,6 +62,7 @@ impl Cursor {
         read_at: ReadAt,
     ) -> SqlResult<Self> {
         let eval = ctx.eval();
+        let mut through = None;
         let source = match access {
             Access::Values(_) => {
                 return Err(SqlError::internal("rows of VALUES are not read from a table"));
@@ -78,10 +81,12 @@ impl Cursor {
                 reverse: range.reverse,
             },
             Access::IndexGet { index, key } => {
-                let index = code.index(*index)?;
+                let at = position(code, *index)?;
+                let index = &code.indexes[at];
                 let keys = match values(key, &eval)? {
                     Some(key) => {
                         let entry = index.keys.prefix_of(&key)?;
+                        through = Some((at, Span::point(entry.clone())));
                         match ctx.txn.get(&entry, read_at).await? {
                             Some(value) => vec![index.keys.row_key(&entry, &value)?],
                             None => Vec::new(),
@@ -92,16 +97,25 @@ impl Cursor {
                 Source::Keys(keys.into_iter())
             }
             Access::IndexRange { index, range, covering } => {
-                let keys = &code.index(*index)?.keys;
-                Source::Entries {
-                    rest: key_span(range, keys, &eval)?,
-                    index: position(code, *index)?,
-                    reverse: range.reverse,
-                    covering: *covering,
-                }
+                let at = position(code, *index)?;
+                let rest = key_span(range, &code.indexes[at].keys, &eval)?;
+                through = rest.clone().map(|span| (at, span));
+                Source::Entries { rest, index: at, reverse: range.reverse, covering: *covering }
             }
         };
-        Ok(Self { code: code.clone(), read_at, source })
+        Ok(Self { code: code.clone(), read_at, source, through })
+    }
+
+    /// Whether the access would find this row (all columns) under this key: asked of the newest
+    /// version of a row that an index has found.
+    pub fn admits(&self, key: &Key, row: &[Datum]) -> SqlResult<bool> {
+        match &self.through {
+            None => Ok(true),
+            Some((index, span)) => {
+                let entry = self.code.indexes[*index].keys.entry(row, key)?;
+                Ok(span.contains(&entry.key))
+            }
+        }
     }
 
     /// Entries of `index` whose leading columns equal `values`, none of them NULL.
@@ -113,7 +127,7 @@ impl Cursor {
     ) -> SqlResult<Self> {
         let rest = Some(code.indexes[index].keys.span(values, None)?);
         let source = Source::Entries { index, rest, reverse: false, covering: false };
-        Ok(Self { code: code.clone(), read_at, source })
+        Ok(Self { code: code.clone(), read_at, source, through: None })
     }
 
     /// Rows whose leading key columns equal `values`; all rows if there are none.
@@ -127,7 +141,7 @@ impl Cursor {
             _ => code.row_keys.keys().span(values, None)?,
         };
         let source = Source::Rows { rest: Some(span), reverse: false };
-        Ok(Self { code: code.clone(), read_at, source })
+        Ok(Self { code: code.clone(), read_at, source, through: None })
     }
 
     /// The next page; `None` at the end. `rows_hint` is how many are needed at least, if that is
@@ -194,16 +208,6 @@ impl Cursor {
                 self.fetch(ctx, keys, wanted).await.map(Some)
             }
         }
-    }
-
-    /// Everything that is left.
-    pub async fn all(&mut self, ctx: &ExecContext, wanted: &[usize]) -> SqlResult<Vec<Found>> {
-        let mut all = Vec::new();
-        while let Some(mut page) = self.next(ctx, wanted, usize::MAX).await? {
-            ctx.check_cancel()?;
-            all.append(&mut page);
-        }
-        Ok(all)
     }
 
     async fn fetch(

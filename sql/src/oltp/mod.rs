@@ -52,7 +52,7 @@ pub(crate) async fn execute(plan: &OltpPlan, ctx: &Arc<ExecContext>) -> SqlResul
         while let Some(page) = cursor.next(ctx, &plan.columns, usize::MAX).await? {
             ctx.check_cancel()?;
             let page = filter(page, plan.filter.as_ref(), &eval)?;
-            rows.extend(lock(page, plan, &code, ctx).await?);
+            rows.extend(lock(page, plan, &code, &cursor, ctx).await?);
         }
         let rows = sort(rows.into_iter().map(|f| f.row).collect(), &plan.order, &eval)?;
         let rows = window.cut(rows);
@@ -156,11 +156,11 @@ async fn page(
                     if kept.len() >= window.wanted() {
                         break;
                     }
-                    kept.extend(lock(vec![one], plan, code, ctx).await?);
+                    kept.extend(lock(vec![one], plan, code, cursor, ctx).await?);
                 }
                 kept
             }
-            _ => lock(found, plan, code, ctx).await?,
+            _ => lock(found, plan, code, cursor, ctx).await?,
         };
         let found = window.cut(found);
         let rows = found.iter().map(|found| project(&plan.project, &found.row, &eval));
@@ -262,6 +262,7 @@ async fn lock(
     found: Vec<Found>,
     plan: &OltpPlan,
     code: &Arc<TableCode>,
+    cursor: &Cursor,
     ctx: &ExecContext,
 ) -> SqlResult<Vec<Found>> {
     let Some(RowLock { mode, wait }) = plan.lock else { return Ok(found) };
@@ -274,9 +275,9 @@ async fn lock(
     let mut kept = Vec::with_capacity(found.len());
     for (found, locked) in found.into_iter().zip(locked) {
         let LockedValue::Locked { value: Some(value), .. } = locked else { continue };
-        let row = code.decode(&value, &plan.columns)?;
-        // The access's own conditions are not in `filter`; rows that changed are compared as wholes.
-        if passes(plan.filter.as_ref(), &row, &eval)? {
+        let row = code.decode_all(&value)?;
+        // The access's own conditions are not in `filter`.
+        if cursor.admits(&found.key, &row)? && passes(plan.filter.as_ref(), &row, &eval)? {
             kept.push(Found { key: found.key, row });
         }
     }
