@@ -10,7 +10,7 @@ export ROCKSDB_LIB_DIR ?= $(HOME)/.cache/shanghai/rocksdb-$(ROCKSDB_VERSION)
 export ROCKSDB_STATIC := 1
 ARGS ?=
 
-.PHONY: build run demo test soak bench lint fmt bless setup env
+.PHONY: build run demo test soak bench lint fmt bless setup env it
 
 ## env: what to evaluate in a shell that calls cargo directly: eval $(make -s env)
 env:
@@ -23,7 +23,7 @@ setup:
 
 ## build: the optimised binary; prints its path last
 build: setup
-	cargo build --package shanghai
+	cargo build --workspace
 	@echo $(BINARY)
 
 ## run: one node on 127.0.0.1:5433
@@ -37,13 +37,15 @@ demo: build
 ## test: everything CI checks
 test: setup
 	cargo fmt --all --check
-	cargo build --workspace --all-targets
 	cargo nextest run --workspace --no-fail-fast
+
+## it: every test, those that make test leaves out for now (.config/nextest.toml) included
+it: setup
+	cargo nextest run --workspace --profile it --no-fail-fast
 
 ## soak: the long versions of the process-level tests
 soak: setup
-	cargo build --package shanghai
-	SHANGHAI_SOAK=1 cargo nextest run --package shanghai --no-fail-fast
+	SHANGHAI_SOAK=1 cargo nextest run --workspace --profile it --no-fail-fast
 
 ## bench: ratios against PostgreSQL on this machine
 bench: build
