@@ -37,7 +37,8 @@ demo: build
 ## test: everything CI checks
 test: setup
 	cargo fmt --all --check
-	cargo nextest run --workspace --no-fail-fast
+	cargo nextest run --workspace --no-fail-fast --lib --bins \
+	    --test tidy --test memory_kv --test engines --test durability --test cluster --test failures
 
 ## it: every test, those that make test leaves out for now (.config/nextest.toml) included
 it: setup
