@@ -75,13 +75,17 @@ async fn for_update_waits_skips_or_refuses() {
         ("select n from t where id = 1", "0\nSELECT 1"),
     ])
     .await;
-    assert!(b.run("select id from t where id = 1 for update nowait").await.starts_with("ERROR 55P03"));
+    assert!(
+        b.run("select id from t where id = 1 for update nowait").await.starts_with("ERROR 55P03")
+    );
     b.run("set lock_timeout = 50").await;
     assert!(b.run("update t set n = 1 where id = 1").await.starts_with("ERROR 55P03"));
     b.run("reset lock_timeout").await;
     // The row leaves the index range while the reader waits for it: it is not returned.
     let waiting =
-        tokio::spawn(async move { b.run("select id from t where k = 1 order by id for update").await });
+        tokio::spawn(
+            async move { b.run("select id from t where k = 1 order by id for update").await },
+        );
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
     a.expect(&[("commit", "COMMIT")]).await;
