@@ -89,6 +89,10 @@ impl Connection {
         tokio::pin!(drained);
         self.ready().await?;
         loop {
+            // Also a client that never pauses between its statements hears of a drain.
+            if self.drain.is_cancelled() {
+                return Err(shutting_down().into());
+            }
             let frame = tokio::select! {
                 biased;
                 frame = self.channel.read_frame() => frame?,
@@ -278,9 +282,6 @@ impl Connection {
         let status = self.session.status();
         if status == TransactionStatus::Idle {
             self.extended.forget_portals();
-        }
-        if self.drain.is_cancelled() {
-            return Err(shutting_down().into());
         }
         self.channel.out.ready_for_query(status);
         self.channel.flush().await?;

@@ -90,13 +90,11 @@ impl CausalToken {
         now: Timestamp,
     ) -> Result<Self, TokenError> {
         let bytes = URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| TokenError::Damaged)?;
-        match bytes.first() {
-            None => return Err(TokenError::Damaged),
-            Some(&FORMAT) => {}
-            Some(&other) => return Err(TokenError::UnknownFormat(other)),
-        }
         if bytes.len() < HEADER_BYTES + MAC_BYTES {
             return Err(TokenError::Damaged);
+        }
+        if bytes[0] != FORMAT {
+            return Err(TokenError::UnknownFormat(bytes[0]));
         }
         let (body, tag) = bytes.split_at(bytes.len() - MAC_BYTES);
         // The cluster comes before the tag: another cluster's key cannot match, and "another

@@ -12,7 +12,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr as DfExpr, Operator, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility,
+    ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datum::{Datum, SqlType};
 use expr::tree::Comparison;
@@ -103,7 +103,7 @@ pub fn comparable(expr: &Expr, slots: &[Slot], context: &OwnedContext) -> DfExpr
     if compares_natively(expr.sql_type()) {
         return lower(expr, slots, context);
     }
-    let function = SortKeyFunction { ty: expr.sql_type().clone(), signature: any_arguments() };
+    let function = SortKeyFunction { ty: expr.sql_type().clone(), signature: any_arguments(Volatility::Immutable) };
     ScalarUDF::new_from_impl(function).call(vec![lower(expr, slots, context)])
 }
 
@@ -125,7 +125,7 @@ fn kernel(mut expr: Expr, slots: &[Slot], context: &OwnedContext) -> DfExpr {
         expr,
         types,
         context: context.clone(),
-        signature: Signature::variadic_any(if volatile {
+        signature: any_arguments(if volatile {
             Volatility::Volatile
         } else {
             // Errors and session facts make constant folding at plan time unwelcome.
@@ -135,8 +135,9 @@ fn kernel(mut expr: Expr, slots: &[Slot], context: &OwnedContext) -> DfExpr {
     ScalarUDF::new_from_impl(function).call(arguments)
 }
 
-fn any_arguments() -> Signature {
-    Signature::variadic_any(Volatility::Immutable)
+/// Any number of arguments, none included, of any types.
+fn any_arguments(volatility: Volatility) -> Signature {
+    Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility)
 }
 
 /// One bound expression; `types` are those of its columns.

@@ -163,12 +163,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         .expect("an answer in time")
     }
 
-    /// Every message up to one of type `tag`, or to the end of the connection.
+    /// Every message up to one of type `tag`, or to the end of the connection. Left out: the causal
+    /// token's ParameterStatus, which may come after any transaction.
     pub async fn until(&mut self, tag: u8) -> Vec<Answer> {
         let mut answers = Vec::new();
         while let Some(answer) = self.next().await {
             let last = answer.tag == tag;
-            answers.push(answer);
+            if answer.tag != b'S' || !answer.body.starts_with(b"causal_token\0") {
+                answers.push(answer);
+            }
             if last {
                 break;
             }
