@@ -200,4 +200,8 @@ pub trait KvStore: Send + Sync {
 
     /// Makes sure a range boundary lies at `key` (a table group's start). Idempotent.
     async fn split_at(&self, key: &Key) -> KvResult<()>;
+
+    /// Drops every version in `span`, outside any transaction and for readers of every timestamp:
+    /// only for what nothing refers to any more, such as a dropped index. Idempotent.
+    async fn erase(&self, span: &Span) -> KvResult<()>;
 }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use cluster::Transport;
 use core_domain::{
     IsolationLevel, Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue, RangeId,
-    Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
+    Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
 };
 use parking_lot::Mutex;
 use replication::Store;
@@ -174,5 +174,21 @@ impl KvStore for TxnCoordinator {
                 Err(error) => return Err(kv_error(descriptor.range, error)),
             }
         }
+    }
+
+    async fn erase(&self, span: &Span) -> KvResult<()> {
+        let mut rest = Some(span.clone());
+        while let Some(part) = rest.take() {
+            let descriptor = self.shared.sender.locate(&part.start).await?;
+            let Some(here) = descriptor.span.intersect(&part) else { return Ok(()) };
+            let request = RangeRequest::Erase { span: here.clone() };
+            rest = match self.shared.sender.send(&descriptor, request).await {
+                Ok(_) if here.end == part.end => None,
+                Ok(_) => Some(Span::new(here.end, part.end)),
+                Err(RangeError::WrongRange { .. }) => Some(part),
+                Err(error) => return Err(kv_error(descriptor.range, error)),
+            };
+        }
+        Ok(())
     }
 }

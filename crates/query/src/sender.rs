@@ -396,6 +396,7 @@ impl RangeSender {
             | RangeRequest::CommitPrimary { .. }
             | RangeRequest::Resolve { .. }
             | RangeRequest::Rollback { .. }
+            | RangeRequest::Erase { .. }
             | RangeRequest::QueryTxn { .. }
             | RangeRequest::FindTxn { .. } => timeout = self.tuning.outcome_timeout,
             RangeRequest::Lock { .. }
@@ -520,7 +521,8 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::Prewrite { .. }
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }
-        | RangeRequest::Rollback { .. } => true,
+        | RangeRequest::Rollback { .. }
+        | RangeRequest::Erase { .. } => true,
         RangeRequest::Get { .. }
         | RangeRequest::Scan { .. }
         | RangeRequest::Lock { .. }

@@ -21,7 +21,7 @@
 use crate::descriptor::RangeDescriptor;
 use crate::error::ReplicationError;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use core_domain::{Generation, Key, RangeId};
+use core_domain::{Generation, Key, RangeId, Span};
 use serde::{Deserialize, Serialize};
 use storage::Cf;
 
@@ -58,6 +58,10 @@ pub enum Body {
     /// Replaces what of the descriptor is not decided by membership or splits.
     UpdateDescriptor(Box<RangeDescriptor>),
     Noop,
+    /// Every version in the span goes, for readers of every timestamp.
+    Erase {
+        span: Span,
+    },
 }
 
 /// One effect: an engine key, already encoded for its column family.
@@ -101,6 +105,7 @@ impl Command {
             Body::Split { at, right } => put_postcard(&mut out, &(at, right)),
             Body::UpdateDescriptor(descriptor) => put_postcard(&mut out, descriptor),
             Body::Noop => {}
+            Body::Erase { span } => put_postcard(&mut out, span),
         }
         out.freeze()
     }
@@ -136,6 +141,9 @@ impl Command {
                 postcard::from_bytes(&bytes).map_err(|e| damaged(&e.to_string()))?,
             )),
             4 => Body::Noop,
+            5 => Body::Erase {
+                span: postcard::from_bytes(&bytes).map_err(|e| damaged(&e.to_string()))?,
+            },
             other => return Err(damaged(&format!("unknown kind {other}"))),
         };
         Ok(Self { range, generation, term, body })
@@ -144,7 +152,10 @@ impl Command {
     fn encoded_bytes_estimate(&self) -> usize {
         match &self.body {
             Body::Write { ops } => 30 + ops.iter().map(EngineOp::encoded_bytes).sum::<usize>(),
-            Body::Split { .. } | Body::UpdateDescriptor(_) | Body::Noop => 128,
+            Body::Split { .. }
+            | Body::UpdateDescriptor(_)
+            | Body::Noop
+            | Body::Erase { .. } => 128,
         }
     }
 }
@@ -156,6 +167,7 @@ impl Body {
             Body::Split { .. } => 2,
             Body::UpdateDescriptor(_) => 3,
             Body::Noop => 4,
+            Body::Erase { .. } => 5,
         }
     }
 }
@@ -238,7 +250,11 @@ mod tests {
             term: 0,
             body: Body::Split { at: Key::system("m"), right: RangeId(9) },
         };
-        for command in [sample(), split] {
+        let erase = Command {
+            body: Body::Erase { span: Span::new(Key::system("a"), Key::system("b")) },
+            ..split.clone()
+        };
+        for command in [sample(), split, erase] {
             let bytes = command.encode();
             assert_eq!(Command::decode(bytes.clone()).unwrap(), command);
             for cut in 0..bytes.len() {

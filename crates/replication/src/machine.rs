@@ -255,6 +255,7 @@ impl MachineState {
                 staged.descriptor_changed = true;
             }
             Body::Noop => {}
+            Body::Erase { span } => snapshot::erase_versions(&mut staged.batch, &span),
         }
         Ok(Applied::Ok)
     }

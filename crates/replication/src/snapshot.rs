@@ -227,6 +227,12 @@ pub fn delete_span(batch: &mut WriteBatch, span: &Span) {
     }
 }
 
+/// The versions in `span`; what is locked or was decided there stays known.
+pub fn erase_versions(batch: &mut WriteBatch, span: &Span) {
+    let (lower, upper) = keyspace::span_bounds(span);
+    batch.delete_range(Cf::Data, lower, upper.unwrap_or_else(keyspace::end_of_family));
+}
+
 pub fn stage_op(batch: &mut WriteBatch, op: EngineOp) {
     match op.value {
         Some(value) => batch.put(op.cf, op.key, value),

@@ -12,7 +12,7 @@ use crate::error::{StorageError, StorageResult};
 use crate::keyspace;
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBCompressionType,
     DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, LogLevel, MultiThreaded,
     Options, ReadOptions, SliceTransform, SnapshotWithThreadMode, WriteOptions,
 };
@@ -38,7 +38,7 @@ pub struct RocksOptions {
 impl Default for RocksOptions {
     fn default() -> Self {
         Self {
-            block_cache_bytes: 64 << 20,
+            block_cache_bytes: 128 << 20,
             memtable_bytes_max: 96 << 20,
             wal_bytes_max: 256 << 20,
             open_files_max: 512,
@@ -59,7 +59,7 @@ impl RocksEngine {
     /// # Errors
     /// `Io` if another process holds the directory, `Corruption` if the files are damaged.
     pub fn open(dir: &Path, options: &RocksOptions) -> StorageResult<Self> {
-        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
         let families = Cf::ALL
             .into_iter()
             .map(|cf| ColumnFamilyDescriptor::new(cf.name(), family_options(cf, &cache, options)));
@@ -93,6 +93,12 @@ fn family_options(cf: Cf, cache: &Cache, options: &RocksOptions) -> Options {
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In parts: a whole filter of a large file is larger than a shard of the cache, which then
+    // never holds it, and each lookup would read it from the file.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(16 << 10);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_block_size(16 << 10);
     table.set_format_version(5);
     let mut family = Options::default();

@@ -187,6 +187,11 @@ impl KvStore for MemoryKv {
     async fn split_at(&self, _key: &Key) -> KvResult<()> {
         Ok(())
     }
+
+    async fn erase(&self, span: &Span) -> KvResult<()> {
+        self.shared.state.lock().versions.retain(|key, _| !span.contains(key));
+        Ok(())
+    }
 }
 
 struct Own {

@@ -26,14 +26,9 @@ use crate::table_code::TableCode;
 use crate::write::{Effects, Rules, Writer};
 use catalog::keys::{SequenceState, sequence_key};
 use catalog::{CatalogUpdate, persistence};
-use core_domain::{
-    Key, KvTransaction, LockMode, LockedValue, ReadAt, ScanOptions, Span, TxnOptions, WaitPolicy,
-};
+use core_domain::{Key, KvTransaction, LockMode, LockedValue, ReadAt, WaitPolicy};
 use planner::{DdlPlan, Planned};
 use std::sync::Arc;
-
-/// Keys of a dropped span deleted in one transaction.
-const DELETE_BATCH: usize = 2000;
 
 /// Makes this transaction the only one that changes the catalog; answers the catalog's version.
 pub(crate) async fn lock_catalog(txn: &dyn KvTransaction, wait: WaitPolicy) -> SqlResult<u64> {
@@ -226,34 +221,10 @@ pub(crate) async fn finish(server: Arc<Server>, at_commit: AtCommit) {
         }
     }
     for span in at_commit.dropped_spans {
-        if let Err(error) = delete_span(&server, &span).await {
+        if let Err(error) = server.kv.erase(&span).await {
             tracing::warn!(%error, start = %span.start, "dropped data is still there");
         }
     }
-}
-
-async fn delete_span(server: &Server, span: &Span) -> SqlResult<()> {
-    let mut rest = Some(span.clone());
-    while let Some(part) = rest {
-        let txn = server.kv.begin(TxnOptions::default()).await?;
-        txn.begin_statement().await?;
-        let options = ScanOptions {
-            read_at: ReadAt::Latest,
-            rows_max: DELETE_BATCH,
-            ..ScanOptions::default()
-        };
-        let page = txn.scan(&part, options).await?;
-        let keys: Vec<Key> = page.rows.into_iter().map(|(key, _)| key).collect();
-        if !keys.is_empty() {
-            txn.lock(&keys, LockMode::Exclusive, WaitPolicy::Wait(None)).await?;
-            for key in keys {
-                txn.delete(key)?;
-            }
-        }
-        txn.commit().await?;
-        rest = page.rest;
-    }
-    Ok(())
 }
 
 /// The newest catalog, once its lock is held.

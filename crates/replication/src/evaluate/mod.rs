@@ -30,6 +30,7 @@
 //! Followers know nothing of this: they apply bytes.
 
 mod commit;
+mod erase;
 mod flight;
 mod gate;
 mod group;
@@ -158,6 +159,7 @@ impl Evaluator {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
             }
+            RangeRequest::Erase { span } => at.erase(span).await,
             RangeRequest::Draw { count } => at.draw(count).await.map(RangeResponse::Drawn),
         }
     }

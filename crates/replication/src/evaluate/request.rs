@@ -69,6 +69,8 @@ pub enum RangeRequest {
     Release { txn: TxnId },
     /// → `Done`.
     Heartbeat { txn: TxnId },
+    /// Drops every version in `span`, which nothing refers to any more → `Done`.
+    Erase { span: Span },
     /// System range only → `Drawn`: the first of `count` consecutive timestamps.
     Draw { count: u32 },
 }

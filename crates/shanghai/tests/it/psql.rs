@@ -67,26 +67,14 @@ fn backslash_commands_describe_what_is_there() {
             assert!(answer.contains(part), "{command} does not show {part:?}:\n{answer}");
         }
     }
-    let mut psql = server.command("psql");
-    let output = psql
-        .args([
-            "-X",
-            "-c",
-            r"\timing on",
-            "-c",
-            "SELECT 1 AS one, 'x'::text AS two \\gdesc",
-            "-c",
-            "SELECT 42",
-        ])
-        .output()
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script.sql");
+    std::fs::write(&script, "\\timing on\nSELECT 1 AS one, 'x'::text AS two \\gdesc\nSELECT 42;\n")
         .unwrap();
-    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (answer, errors) = run(&server, &[&format!(r"\i {}", script.display())]);
+    assert_eq!(errors, "");
     for part in ["one    | integer", "two    | text", "Time: ", "42"] {
-        assert!(
-            answer.contains(part),
-            "{part:?}: {answer}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(answer.contains(part), "{part:?}: {answer}");
     }
 }
 
