@@ -10,7 +10,7 @@ export ROCKSDB_LIB_DIR ?= $(HOME)/.cache/shanghai/rocksdb-$(ROCKSDB_VERSION)
 export ROCKSDB_STATIC := 1
 ARGS ?=
 
-.PHONY: build run demo test soak bench lint fmt bless setup env it
+.PHONY: build run demo test soak bench lint fmt bless setup env
 
 ## env: what to evaluate in a shell that calls cargo directly: eval $(make -s env)
 env:
@@ -37,16 +37,11 @@ demo: build
 ## test: everything CI checks
 test: setup
 	cargo fmt --all --check
-	cargo nextest run --workspace --no-fail-fast --lib --bins \
-	    --test tidy --test memory_kv --test engines --test durability --test cluster --test failures
-
-## it: every test, those that make test leaves out for now (.config/nextest.toml) included
-it: setup
-	cargo nextest run --workspace --profile it --no-fail-fast
+	cargo nextest run --workspace --no-fail-fast
 
 ## soak: the long versions of the process-level tests
 soak: setup
-	SHANGHAI_SOAK=1 cargo nextest run --workspace --profile it --no-fail-fast
+	SHANGHAI_SOAK=1 cargo nextest run --workspace --profile soak --no-fail-fast
 
 ## bench: ratios against PostgreSQL on this machine
 bench: build

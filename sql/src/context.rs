@@ -4,6 +4,7 @@ use crate::error::{Notice, SqlError, SqlResult};
 use crate::outcome::Row;
 use crate::server::Server;
 use crate::session::SessionCore;
+use crate::write::Unseen;
 use catalog::Catalog;
 use core_domain::{KvTransaction, Timestamp, WaitPolicy};
 use datum::{Datum, TypeContext};
@@ -37,6 +38,8 @@ pub struct ExecContext {
     pub lock_timeout: Option<Duration>,
     /// RETURNING rows of writing CTEs, for `RelNode::CteRef`.
     pub cte_rows: HashMap<CteId, Arc<Vec<Row>>>,
+    /// `txn` again, in a statement whose WITH queries write.
+    pub(crate) unseen: Option<Arc<Unseen>>,
 }
 
 impl ExecContext {
@@ -65,6 +68,11 @@ impl ExecContext {
         Self { cte_rows, ..self.shallow_clone() }
     }
 
+    /// A copy whose reads do not see what is written through it.
+    pub(crate) fn with_unseen(&self, unseen: Arc<Unseen>) -> Self {
+        Self { txn: unseen.clone(), unseen: Some(unseen), ..self.shallow_clone() }
+    }
+
     /// A copy that works on a changed catalog.
     pub fn with_catalog(&self, catalog: Arc<Catalog>) -> Self {
         Self { catalog, ..self.shallow_clone() }
@@ -86,6 +94,7 @@ impl ExecContext {
             facts: self.facts.clone(),
             lock_timeout: self.lock_timeout,
             cte_rows: self.cte_rows.clone(),
+            unseen: self.unseen.clone(),
         }
     }
 

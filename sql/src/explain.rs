@@ -143,6 +143,14 @@ impl Tree {
     }
 
     fn rel(&mut self, rel: &Rel, depth: usize) {
+        if let RelNode::Filter { input, .. } = &rel.node
+            && matches!(input.node, RelNode::Scan { .. })
+            && let Some(plan) = planner::access::oltp_plan(rel)
+            && !plan.access.is_full_scan()
+        {
+            self.oltp(&plan, depth);
+            return;
+        }
         let (text, children): (String, Vec<&Rel>) = match &rel.node {
             RelNode::Scan { table, .. } => (format!("Scan on {}", table.name), Vec::new()),
             RelNode::VirtualScan { table, .. } => {

@@ -203,7 +203,10 @@ impl Server {
     /// The catalog cannot be read.
     pub async fn scram_secret(&self, user: &str) -> SqlResult<Option<String>> {
         let catalog = self.catalog.current().await?;
-        let role = catalog.role_named(user).filter(|role| role.login);
+        let now = crate::session::now_micros();
+        let role = catalog
+            .role_named(user)
+            .filter(|role| role.login && role.valid_until.is_none_or(|until| now < until));
         Ok(role.and_then(|role| role.password.clone()))
     }
 

@@ -24,6 +24,10 @@ impl Connection {
                     self.session.copy_fail(copy, "canceled").await;
                     return Err(interruption(&core).into());
                 }
+                error = self.limits.expired() => {
+                    self.session.copy_fail(copy, "timed out").await;
+                    return Err(error.into());
+                }
             };
             match frontend::decode(frame.tag, &frame.body) {
                 Ok(Message::CopyData) => self.session.copy_write(&mut copy, frame.body).await?,

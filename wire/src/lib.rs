@@ -35,6 +35,6 @@ mod startup;
 pub mod tls;
 
 pub use config::{Authentication, ConfigError, ListenerConfig, TlsSource, WireConfig};
-pub use serve::serve;
+pub use serve::{serve, turn_everybody_away};
 /// What [`serve`] listens to for its end.
 pub use tokio_util::sync::CancellationToken;

@@ -7,6 +7,7 @@
 use sql::{Session, SqlError, SqlResult, TransactionStatus};
 use std::future::pending;
 use std::time::Duration;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// `None` where a timeout is off. Read again only after statements that may have changed it.
@@ -43,17 +44,27 @@ impl Limits {
         let interrupted = if core.is_cancelled() {
             interruption(&core)
         } else {
+            // Work that has used up its task's budget must not starve the clock that ends it.
+            let end = unconstrained(async {
+                tokio::select! {
+                    () = core.cancelled() => interruption(&core),
+                    error = self.expired() => error,
+                }
+            });
             tokio::select! {
                 biased;
                 done = work => return done,
-                () = core.cancelled() => interruption(&core),
-                () = at(self.statement_deadline) => {
-                    SqlError::new("57014", "canceling statement due to statement timeout")
-                }
+                interrupted = end => interrupted,
             }
         };
         session.fail();
         Err(interrupted)
+    }
+
+    /// Waits until the running statement's time is over.
+    pub async fn expired(&self) -> SqlError {
+        at(self.statement_deadline).await;
+        SqlError::new("57014", "canceling statement due to statement timeout")
     }
 
     /// Waits until a silent session is to be ended, and says why.

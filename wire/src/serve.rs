@@ -3,8 +3,9 @@
 use crate::channel::Channel;
 use crate::config::WireConfig;
 use crate::connection::Connection;
-use crate::startup::{Door, Entry};
+use crate::startup::{self, Door, Entry};
 use sql::SqlError;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,6 +77,25 @@ pub async fn serve(
         clients.shutdown().await;
     }
     Ok(())
+}
+
+/// Before the node can serve: everybody who comes hears FATAL 57P03, until this is dropped.
+pub async fn turn_everybody_away(listener: &TcpListener) -> Infallible {
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Ok(permit) = refusals.clone().try_acquire_owned() else { continue };
+        tokio::spawn(async move {
+            let error = SqlError::fatal("57P03", "the database system is starting up");
+            if let Ok(Some(channel)) = timeout(REFUSAL_TIMEOUT, startup::hear_out(stream)).await {
+                refuse(channel, &error).await;
+            }
+            drop(permit);
+        });
+    }
 }
 
 fn note(ended: Result<(), tokio::task::JoinError>) {

@@ -56,6 +56,22 @@ pub enum Entry {
     Refused(Channel, SqlError),
 }
 
+/// Reads what a client begins with, without encryption; `None` if nobody is left to be told.
+pub async fn hear_out(stream: TcpStream) -> Option<Channel> {
+    let mut channel = Channel::new(Stream::Plain(stream), 0);
+    loop {
+        let packet = channel.read_startup().await.ok()?;
+        match u32::from_be_bytes(*packet.first_chunk::<4>()?) {
+            SSL_REQUEST | GSSENC_REQUEST => {
+                channel.out.negotiation(b'N');
+                channel.flush().await.ok()?;
+            }
+            CANCEL_REQUEST => return None,
+            _ => return Some(channel),
+        }
+    }
+}
+
 impl Door {
     /// `full`: more sessions are not wanted, but cancel requests are.
     pub async fn enter(&self, stream: TcpStream, peer: SocketAddr, full: bool) -> Entry {

@@ -74,8 +74,10 @@ async fn a_wrong_binary_value_names_its_parameter() {
     let parse = harness::parse("s", "select $1::int4, $2::int4");
     raw.ask(&[parse, harness::sync()].concat()).await;
     // Both binary; the second has five bytes.
-    let bind =
-        harness::message(b'B', &[b"\0s\0\0\x01\0\x01\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x05abcde\0\0"]);
+    let bind = harness::message(
+        b'B',
+        &[b"\0s\0\0\x01\0\x01\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x05abcde\0\0"],
+    );
     let answers = raw.ask(&[bind, harness::sync()].concat()).await;
     assert_eq!(answers[0].error(), ("ERROR".into(), "22P03".into()));
     assert_eq!(answers[0].field(b'M'), "incorrect binary data format in bind parameter 2");

@@ -126,6 +126,8 @@ impl NewIndexColumn {
 /// What is None takes PostgreSQL's default for the type and direction.
 #[derive(Clone, Debug, Default)]
 pub struct SequenceOptions {
+    /// SEQUENCE NAME of an identity column: schema and name.
+    pub name: Option<(Oid, String)>,
     pub start: Option<i64>,
     pub increment: Option<i64>,
     pub min: Option<i64>,

@@ -159,9 +159,12 @@ impl CatalogChange {
             return Err(CatalogError::new("22023", what));
         }
         let owner = self.edit_table(table)?;
-        let name = self.free_relation_name(owner.schema, &owner.name, column, "seq");
+        let (schema, name) = options.name.clone().unwrap_or_else(|| {
+            let name = self.free_relation_name(owner.schema, &owner.name, column, "seq");
+            (owner.schema, name)
+        });
         self.create_sequence(NewSequence {
-            schema: owner.schema,
+            schema,
             name,
             ty,
             options,

@@ -99,7 +99,31 @@ fn pg_proc(table: &VirtualTable, _catalog: &Catalog, context: &VirtualContext) -
             .put("prosrc", &f.name)
             .done()
     };
-    context.functions.iter().map(row).collect()
+    context.functions.iter().chain(&array_functions()).map(row).collect()
+}
+
+/// What pg_type names for arrays: Npgsql tells by `array_recv` that a type is one.
+fn array_functions() -> [FunctionInfo; 4] {
+    const ANYARRAY: Oid = 2277;
+    const CSTRING: Oid = 2275;
+    const INTERNAL: Oid = 2281;
+    let function = |oid: Oid, name: &str, arguments: &[Oid], returns: Oid| FunctionInfo {
+        oid,
+        name: name.to_owned(),
+        kind: b'f',
+        arguments: arguments.to_vec(),
+        returns,
+        strict: true,
+        volatility: b's',
+        ..FunctionInfo::default()
+    };
+    let element = [SqlType::Oid.oid(), SqlType::Int4.oid()];
+    [
+        function(750, "array_in", &[CSTRING, element[0], element[1]], ANYARRAY),
+        function(751, "array_out", &[ANYARRAY], CSTRING),
+        function(2400, "array_recv", &[INTERNAL, element[0], element[1]], ANYARRAY),
+        function(2401, "array_send", &[ANYARRAY], SqlType::Bytea.oid()),
+    ]
 }
 
 fn pg_aggregate(

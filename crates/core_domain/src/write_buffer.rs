@@ -11,6 +11,7 @@
 
 use crate::key::{Key, Span, Value};
 use crate::kv::{SavepointId, ScanOptions, ScanPage};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -113,32 +114,61 @@ impl WriteBuffer {
         if covered.is_empty() {
             return page;
         }
-        let mut own = self.writes.range((Bound::Included(&covered.start), upper)).peekable();
-        if own.peek().is_none() {
+        let own = self.writes.range((Bound::Included(&covered.start), upper));
+        if own.clone().next().is_none() {
             return page;
         }
-        let mut rows: BTreeMap<Key, Value> = page.rows.into_iter().collect();
-        for (key, stack) in own {
-            match &stack.last().expect("never empty").1 {
-                Some(value) => rows.insert(key.clone(), value.clone()),
-                None => rows.remove(key),
-            };
+        match options.reverse {
+            false => lay_over(span, options, page, own),
+            true => lay_over(span, options, page, own.rev()),
         }
-        let mut rows: Vec<(Key, Value)> = rows.into_iter().collect();
-        if options.reverse {
-            rows.reverse();
-        }
-        if rows.len() <= options.rows_max {
-            return ScanPage { rows, rest: page.rest };
-        }
-        rows.truncate(options.rows_max);
-        let rest = rest_after(span, options.reverse, rows.last().map(|(key, _)| key));
-        ScanPage { rows, rest }
     }
 }
 
+/// Both in scan order; stops where the page is full, however much is buffered beyond.
+fn lay_over<'a>(
+    span: &Span,
+    options: &ScanOptions,
+    page: ScanPage,
+    own: impl Iterator<Item = (&'a Key, &'a Vec<(u64, BufferedWrite)>)>,
+) -> ScanPage {
+    let mut committed = page.rows.into_iter().peekable();
+    let mut own = own.peekable();
+    let mut rows: Vec<(Key, Value)> = Vec::new();
+    let mut bytes = 0;
+    let full = |rows: &Vec<(Key, Value)>, bytes| {
+        rows.len() >= options.rows_max || (bytes >= options.bytes_max && !rows.is_empty())
+    };
+    while !full(&rows, bytes) {
+        let order = match (committed.peek(), own.peek()) {
+            (None, None) => return ScanPage { rows, rest: page.rest },
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((theirs, _)), Some((ours, _))) if options.reverse => (*ours).cmp(theirs),
+            (Some((theirs, _)), Some((ours, _))) => theirs.cmp(ours),
+        };
+        let from_committed = if order.is_le() { committed.next() } else { None };
+        let row = match order.is_ge().then(|| own.next()).flatten() {
+            Some((key, stack)) => {
+                let (_, write) = stack.last().expect("never empty");
+                write.as_ref().map(|value| (key.clone(), value.clone()))
+            }
+            None => from_committed,
+        };
+        if let Some((key, value)) = row {
+            bytes += key.len() + value.len();
+            rows.push((key, value));
+        }
+    }
+    if committed.peek().is_none() && own.peek().is_none() {
+        return ScanPage { rows, rest: page.rest };
+    }
+    let rest = rest_after(span, options.reverse, rows.last().map(|(key, _)| key));
+    ScanPage { rows, rest }
+}
+
 /// The part of `span` that a page with this `rest` has answered.
-fn covered_span(span: &Span, reverse: bool, rest: Option<&Span>) -> Span {
+pub fn covered_span(span: &Span, reverse: bool, rest: Option<&Span>) -> Span {
     match rest {
         None => span.clone(),
         Some(rest) if reverse => Span::new(rest.end.clone(), span.end.clone()),
@@ -226,5 +256,9 @@ mod tests {
         let merged = buffer.merge(&span, &last, reversed);
         assert_eq!(merged.rows, [(key("x"), value("later"))]);
         assert_eq!(merged.rest, Some(Span::new(key("a"), key("x"))));
+        let small = ScanOptions { bytes_max: 3, ..options };
+        let merged = buffer.merge(&span, &small, page(None));
+        assert_eq!(merged.rows, [(key("a"), value("1")), (key("b"), value("new"))]);
+        assert_eq!(merged.rest, Some(Span::new(key("b").next(), key("z"))));
     }
 }

@@ -23,8 +23,10 @@ use std::time::Instant;
 /// Most that goes into one entry: commands are refused above 4 MiB.
 const PART_BYTES_MAX: usize = 1 << 20;
 const PART_KEYS_MAX: usize = 10_000;
-/// Parts prewritten or resolved at once.
+/// Parts prewritten at once.
 const PARTS_AT_ONCE: usize = 4;
+/// Keys finished by one entry after a commit.
+const RESOLVE_KEYS: usize = 250;
 
 /// What one request of a commit carries.
 #[derive(Clone, Debug)]
@@ -397,14 +399,15 @@ impl Commit {
     }
 
     async fn resolve(self, parts: Vec<Part>, outcome: Outcome) {
-        let mut resolving = Vec::with_capacity(parts.len());
+        // Small steps, half of the time: what is decided must not hold up what is going on.
         for part in &parts {
-            resolving.push(self.shared.resolve(self.txn, outcome, part.keys()).boxed());
-        }
-        let mut resolved = futures::stream::iter(resolving).buffer_unordered(PARTS_AT_ONCE);
-        while let Some(result) = resolved.next().await {
-            if let Err(error) = result {
-                tracing::debug!(txn = %self.txn, %error, "intents left to whoever meets them");
+            for keys in part.keys().chunks(RESOLVE_KEYS) {
+                let started = Instant::now();
+                let resolved = self.shared.resolve(self.txn, outcome, keys.to_vec()).await;
+                tokio::time::sleep(started.elapsed()).await;
+                if let Err(error) = resolved {
+                    tracing::debug!(txn = %self.txn, %error, "intents left to whoever meets them");
+                }
             }
         }
     }

@@ -30,6 +30,9 @@ const FORMAT: u8 = 1;
 /// A remote wait for a lock is renewed this often, so that no call stays open for ever.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// While a call is unanswered, how often to look whether its range has another leader.
+const LEADER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Live nodes and where they listen.
 pub type PeerList = Arc<dyn Fn() -> Vec<(NodeId, String)> + Send + Sync>;
 
@@ -47,7 +50,8 @@ pub struct SendTuning {
 impl Default for SendTuning {
     fn default() -> Self {
         Self {
-            unavailable_timeout: Duration::from_secs(2),
+            // An election follows the end of the lease and may need a second round.
+            unavailable_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(1),
             outcome_timeout: Duration::from_secs(10),
         }
@@ -111,6 +115,8 @@ enum Miss {
     Not(String),
     /// It may have been done.
     Maybe(String),
+    /// It may have been done where it was asked; another node leads by now.
+    Moved(String),
 }
 
 impl RangeSender {
@@ -281,6 +287,12 @@ impl RangeSender {
                     maybe = Some(reason.clone());
                     reason
                 }
+                Miss::Moved(reason) => {
+                    // The new leader gets its time, however long the old one was waited for.
+                    started = Instant::now();
+                    maybe = Some(reason.clone());
+                    reason
+                }
             };
             if started.elapsed() >= self.tuning.unavailable_timeout {
                 self.cache.forget(range);
@@ -359,12 +371,36 @@ impl RangeSender {
             Target::There(place) => {
                 let (request, timeout) = self.for_the_road(request, asked);
                 let payload = encode(&Envelope::Execute { range, request });
-                match self.call(&place.address, payload, timeout).await? {
+                let reply = tokio::select! {
+                    biased;
+                    reply = self.call(&place.address, payload, timeout) => reply?,
+                    leader = self.another_leader(range, place.node) => {
+                        return Err(Miss::Moved(format!(
+                            "{} does not answer, and {leader} leads now",
+                            place.node
+                        )));
+                    }
+                };
+                match reply {
                     Reply::Executed(result) => Ok(result),
                     Reply::Located(_) | Reply::Split(_) => {
                         Err(Miss::Maybe(format!("{} answered another question", place.node)))
                     }
                 }
+            }
+        }
+    }
+
+    /// Ends once the replica here hears of a new leader that is not on `node`. A node that hangs
+    /// keeps its connections: without this, its calls would be waited for until they time out.
+    async fn another_leader(&self, range: RangeId, node: NodeId) -> NodeId {
+        let led_by = || self.store.group(range).and_then(|replica| replica.leader());
+        let before = led_by().map(|place| place.node);
+        loop {
+            tokio::time::sleep(LEADER_CHECK_INTERVAL).await;
+            let now = led_by().map(|place| place.node);
+            if let Some(leader) = now.filter(|leader| now != before && *leader != node) {
+                return leader;
             }
         }
     }
@@ -443,7 +479,8 @@ impl RangeSender {
                     let timeout = self.tuning.outcome_timeout;
                     match self.call(&place.address, payload, timeout).await {
                         Ok(Reply::Split(outcome)) => outcome,
-                        Ok(Reply::Executed(_) | Reply::Located(_)) | Err(Miss::Maybe(_)) => {
+                        Ok(Reply::Executed(_) | Reply::Located(_))
+                        | Err(Miss::Maybe(_) | Miss::Moved(_)) => {
                             let reason = "no answer to a split".into();
                             Err(RangeError::OutcomeUnknown { range, reason })
                         }

@@ -15,10 +15,10 @@ use core_domain::{
     KvTransaction, LockMode, LockedValue, RangeId, ReadAt, SavepointId, ScanOptions, ScanPage,
     Span, Timestamp, TxnId, TxnOptions, Value, WaitPolicy, WriteBuffer,
 };
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use replication::RangeDescriptor;
 use replication::evaluate::{RangeError, RangeRequest, RangeResponse};
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 

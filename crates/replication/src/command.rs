@@ -152,10 +152,7 @@ impl Command {
     fn encoded_bytes_estimate(&self) -> usize {
         match &self.body {
             Body::Write { ops } => 30 + ops.iter().map(EngineOp::encoded_bytes).sum::<usize>(),
-            Body::Split { .. }
-            | Body::UpdateDescriptor(_)
-            | Body::Noop
-            | Body::Erase { .. } => 128,
+            Body::Split { .. } | Body::UpdateDescriptor(_) | Body::Noop | Body::Erase { .. } => 128,
         }
     }
 }

@@ -455,7 +455,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> io::Result<()> {
-        self.0.install(meta, snapshot).map_err(io_error)
+        // It rewrites a whole range: what else runs on this thread must not wait for it.
+        let (machine, meta) = (self.clone(), meta.clone());
+        let installing = tokio::task::spawn_blocking(move || machine.0.install(&meta, snapshot));
+        installing.await.map_err(io::Error::other)?.map_err(io_error)
     }
 
     async fn get_current_snapshot(

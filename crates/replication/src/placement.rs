@@ -18,13 +18,16 @@ use crate::network::{Envelope, Message, Reply};
 use crate::replica::{Leadership, Replica};
 use crate::types::Place;
 use core_domain::{NodeId, ReplicaId};
-use openraft::{ChangeMembers, LogIdOptionExt};
+use openraft::{ChangeMembers, LogIdOptionExt, ServerState};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Voters of a range once that many nodes exist.
 pub const VOTERS: usize = 3;
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
+/// After these, the usual timeouts of elections decide.
+const FIRST_CAMPAIGNS_MAX: usize = 10;
+const FIRST_CAMPAIGN_TIMEOUT: Duration = Duration::from_millis(80);
 
 /// One step towards the wished-for replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,10 +250,24 @@ impl Replica {
     }
 
     /// The first leader of a split's right half. Its old leader here has stopped answering for that
-    /// span, so nobody's lease is in the way.
+    /// span, so nobody's lease is in the way. The others can vote once the split has reached them, a
+    /// heartbeat later: until then it campaigns again.
     pub(crate) async fn lead_first_half(&self) -> Result<()> {
         self.running().raft.runtime_config().elect(true);
-        self.elect().await
+        for _ in 0..FIRST_CAMPAIGNS_MAX {
+            self.elect().await?;
+            let running = self.running();
+            let wait = running.raft.wait(Some(FIRST_CAMPAIGN_TIMEOUT));
+            let another = |leader: ReplicaId| leader != self.id();
+            let led = wait.metrics(
+                |m| m.state == ServerState::Leader || m.current_leader.is_some_and(another),
+                "a first leader",
+            );
+            if led.await.is_ok() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -301,6 +301,13 @@ impl Replica {
         ChangeGuard(self)
     }
 
+    /// A deaf replica hears the candidate that it last voted for: the lease that it may have helped
+    /// to live is that one's own. So the first leader of a split's right half need not wait.
+    pub(crate) fn hears_votes_of(&self, candidate: ReplicaId) -> bool {
+        let voted_for = || self.running().log.vote().map(|vote| vote.leader_id.node_id);
+        self.hears_votes() || voted_for() == Some(candidate)
+    }
+
     pub(crate) fn hears_votes(&self) -> bool {
         self.deaf_to_votes_until.read().is_none_or(|until| tokio::time::Instant::now() >= until)
     }

@@ -52,9 +52,12 @@ async fn answer(store: &Arc<Store>, envelope: Envelope) -> Reply {
             Ok(response) => Reply::Append(response),
             Err(error) => Reply::Failed(error.to_string()),
         },
-        Message::PreVote(_) | Message::Vote(_) | Message::Transfer(_) if !replica.hears_votes() => {
+        Message::PreVote(request) | Message::Vote(request)
+            if !replica.hears_votes_of(request.vote.leader_id.node_id) =>
+        {
             Reply::Absent
         }
+        Message::Transfer(_) if !replica.hears_votes() => Reply::Absent,
         Message::PreVote(request) => {
             dismiss_a_removed_candidate(store, &replica, &request.vote);
             match replica.running().raft.pre_vote(request).await {
@@ -100,9 +103,12 @@ async fn install(
     staged: StagedSnapshot,
     chunks: u32,
 ) -> Reply {
-    match snapshot::count_staged(&**store.engine(), replica.range(), staged.id) {
-        Ok(found) if found == chunks => {}
-        Ok(found) => return Reply::Failed(format!("{found} of {chunks} chunks arrived")),
+    let (engine, range, id) = (store.engine().clone(), replica.range(), staged.id);
+    let counting = tokio::task::spawn_blocking(move || snapshot::count_staged(&*engine, range, id));
+    match counting.await {
+        Ok(Ok(found)) if found == chunks => {}
+        Ok(Ok(found)) => return Reply::Failed(format!("{found} of {chunks} chunks arrived")),
+        Ok(Err(error)) => return Reply::Failed(error.to_string()),
         Err(error) => return Reply::Failed(error.to_string()),
     }
     let RangeDescriptor { range, span, .. } = &staged.descriptor;

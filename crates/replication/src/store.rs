@@ -220,6 +220,22 @@ impl Store {
         }
     }
 
+    /// Before an orderly end: gives every range that is led from here to a voter on another live
+    /// node, so that nobody waits for an election.
+    pub async fn hand_over(&self, live: &[(NodeId, String)]) {
+        let led = self.groups().into_iter().filter(|r| r.leadership() != Leadership::Follower);
+        let handing = led.map(|replica| async move {
+            let may_lead =
+                |node: &NodeId| *node != replica.node() && live.iter().any(|(id, _)| id == node);
+            let heir = replica.descriptor().voters().map(|place| place.node).find(may_lead);
+            let Some(heir) = heir else { return };
+            if let Err(error) = replica.transfer_to(heir).await {
+                tracing::info!(range = %replica.range(), %heir, %error, "not handed over");
+            }
+        });
+        futures::future::join_all(handing).await;
+    }
+
     /// Stops every group and the log writer. Nothing that was acknowledged is lost by not calling
     /// this.
     pub async fn shutdown(&self) {
@@ -377,7 +393,14 @@ impl Store {
                     return Ok(());
                 };
                 let replica = self.start_replica(right, meta.replica).await?;
-                if elect { replica.lead_first_half().await } else { Ok(()) }
+                if elect {
+                    tokio::spawn(async move {
+                        if let Err(error) = replica.lead_first_half().await {
+                            tracing::warn!(range = %right, %error, "the right half is not led yet");
+                        }
+                    });
+                }
+                Ok(())
             }
             HostEvent::Removed { range, replica } => self.remove_replica(range, replica).await,
         }

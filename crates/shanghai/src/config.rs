@@ -11,6 +11,8 @@ const DATA_DIR: &str = "./shanghai-data";
 const SQL_ADDR: &str = "127.0.0.1:5433";
 const RPC_ADDR: &str = "127.0.0.1:5434";
 const HTTP_ADDR: &str = "127.0.0.1:5480";
+/// While a peer is silent, openraft warns of it many times a second; membership says it once.
+const DEFAULT_LOG: &str = "info,openraft=error";
 
 /// What was said on the command line, in the environment, or in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -43,7 +45,7 @@ pub struct Options {
     /// Listen beyond loopback without authentication or encryption all the same
     #[arg(long, env = "SHANGHAI_INSECURE")]
     pub insecure: bool,
-    /// Log filter, such as info or info,replication=debug [default: info,openraft=warn]
+    /// Log filter, such as info or info,replication=debug [default: info,openraft=error]
     #[arg(long, env = "SHANGHAI_LOG", value_name = "FILTER")]
     pub log: Option<String>,
     /// text or json [default: text]
@@ -108,7 +110,7 @@ impl Config {
             join: options.join,
             authentication,
             tls,
-            log: options.log.unwrap_or_else(|| "info,openraft=warn".into()),
+            log: options.log.unwrap_or_else(|| DEFAULT_LOG.into()),
             log_format: options.log_format.unwrap_or_else(|| "text".into()),
         };
         if !options.insecure {

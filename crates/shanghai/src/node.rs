@@ -29,6 +29,7 @@ use wire::CancellationToken;
 const TABLES_RANGE: RangeId = RangeId(2);
 const GREETING_INTERVAL: Duration = Duration::from_millis(300);
 const PLACEMENT_INTERVAL: Duration = Duration::from_secs(1);
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 const PLAN_CACHE_ENTRIES_MAX: usize = 4096;
 
 /// Runs a node until it is told to stop.
@@ -54,27 +55,36 @@ pub async fn run(config: Config) -> Result<()> {
         tokio::spawn(async move { transport.serve(rpc_listener, stop.cancelled_owned()).await })
     };
 
-    let started = Started::new(&config, engine.clone(), transport.clone()).await?;
-    let server = started.server.clone();
-    let mut registry = admin::Registry::default();
-    {
-        let (store, server) = (started.store.clone(), server.clone());
-        registry.add(move || view::metrics(&store, &server));
-    }
-    let health = {
-        let kv = started.kv.clone();
-        admin::Health::new(move || {
-            let kv = kv.clone();
-            async move { kv.now().await.map(|_| ()).map_err(|error| error.to_string()) }
-        })
-    };
+    let serving: Arc<OnceLock<Arc<Started>>> = Arc::default();
     let drain = CancellationToken::new();
+    let mut registry = admin::Registry::default();
+    registry.add({
+        let serving = serving.clone();
+        move || match serving.get() {
+            Some(started) => view::metrics(&started.store, &started.server),
+            None => Vec::new(),
+        }
+    });
     let http = tokio::spawn(admin::serve(
         http_listener,
         Arc::new(registry),
-        health,
+        readiness(serving.clone(), drain.clone()),
         stop.clone().cancelled_owned(),
     ));
+    let stopped = wait_for_signal();
+    tokio::pin!(stopped);
+    let started = tokio::select! {
+        started = Started::new(&config, engine.clone(), transport.clone()) => Arc::new(started?),
+        never = wire::turn_everybody_away(&sql_listener) => match never {},
+        signalled = &mut stopped => {
+            signalled?;
+            tracing::info!("stopped while waiting for a cluster");
+            return Ok(());
+        }
+    };
+    // Set once, here.
+    let _ = serving.set(started.clone());
+    let server = started.server.clone();
     let sql = tokio::spawn(wire::serve(
         sql_listener,
         server.clone(),
@@ -83,11 +93,16 @@ pub async fn run(config: Config) -> Result<()> {
     ));
     announce(&config, started.identity.node);
 
-    wait_for_signal().await?;
+    stopped.await?;
     tracing::info!("draining: running statements finish, new ones are refused");
     server.shut_down();
     drain.cancel();
     sql.await??;
+    let live = started.membership.live();
+    let handing_over = started.store.hand_over(&live);
+    if tokio::time::timeout(HAND_OVER_TIMEOUT, handing_over).await.is_err() {
+        tracing::info!("not every range was handed over in time");
+    }
     started.membership.leave().await;
     started.store.shutdown().await;
     stop.cancel();
@@ -96,6 +111,36 @@ pub async fn run(config: Config) -> Result<()> {
     http.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What `/ready` asks: whether the node has found its cluster, means to stay, and reaches the oracle.
+fn readiness(serving: Arc<OnceLock<Arc<Started>>>, drain: CancellationToken) -> admin::Health {
+    admin::Health::new(move || {
+        let started = serving.get().cloned();
+        let draining = drain.is_cancelled();
+        async move {
+            let Some(started) = started else { return Err("waiting for a cluster".to_owned()) };
+            if draining {
+                return Err("draining".to_owned());
+            }
+            started.kv.now().await.map(|_| ()).map_err(|error| error.to_string())
+        }
+    })
+}
+
+/// Asks again for as long as the cluster has no majority: the others may come much later.
+async fn patiently<T, F>(what: &'static str, ask: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    loop {
+        match ask().await {
+            Err(error) if registry::is_unavailable(&error) => {
+                tracing::warn!("{what}: waiting for a majority of the cluster: {error:#}");
+            }
+            outcome => return outcome.context(what),
+        }
+    }
 }
 
 /// What runs behind the ports.
@@ -140,9 +185,9 @@ impl Started {
         );
         found_ranges(&store, &*engine, &mut saved).await?;
 
-        let record = registry::cluster_record(&*kv, &saved.identity.founders)
-            .await
-            .context("reading the cluster's record")?;
+        let founders = saved.identity.founders.clone();
+        let read = || registry::cluster_record(&*kv, &founders);
+        let record = patiently("reading the cluster's record", read).await?;
         saved.identity.cluster = Some(record.cluster);
         identity::save(&*engine, &saved)?;
         let greeter = Greeter::new(join.clone(), Some(saved.identity.clone()));
@@ -154,7 +199,7 @@ impl Started {
             sql_address: config.sql_addr.to_string(),
             http_address: config.http_addr.to_string(),
         };
-        registry::register(&*kv, node, &me).await.context("registering this node")?;
+        patiently("registering this node", || registry::register(&*kv, node, &me)).await?;
 
         let member = Member {
             node,

@@ -154,6 +154,14 @@ pub async fn ask_to_join(transport: &dyn Transport, via: &str) -> Result<Identit
     postcard::from_bytes(&answer).context("the member's answer")
 }
 
+/// Whether the cluster had no majority to answer with.
+pub fn is_unavailable(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<KvError>(),
+        Some(KvError::Unavailable { .. } | KvError::OutcomeUnknown { .. })
+    )
+}
+
 /// Runs `body` in a transaction, again as long as the cluster says that it may succeed.
 async fn in_transaction<T>(
     kv: &dyn KvStore,

@@ -179,6 +179,12 @@ pub trait Engine: EngineReader + 'static {
     /// About how many bytes `[start, end)` takes on disk and in memory tables.
     fn approximate_bytes(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64>;
 
+    /// Whether so little room is left that the store must take no more data, to go on at all. Asks
+    /// the system.
+    fn is_nearly_full(&self) -> bool {
+        false
+    }
+
     /// Facts for `/metrics`: name and value.
     fn metrics(&self) -> Vec<(&'static str, u64)>;
 }

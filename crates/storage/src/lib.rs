@@ -5,7 +5,9 @@
 //! rocks_engine.rs  the real one, on RocksDB
 //! crash_engine.rs  in memory; a crash discards a suffix of what was not synced
 //! keyspace.rs      user keys to engine keys, spans to bounds
+//! lookup.rs        exact reads of many keys by one cursor
 //! mvcc.rs          versions of a key: formats, point reads, scans at a timestamp
+//! space.rs         how much room the file system has
 //! ```
 //!
 //! Invariants, as absences: storage knows nothing about ranges, Raft, transactions that are still
@@ -16,10 +18,13 @@ pub mod crash_engine;
 pub mod engine;
 pub mod error;
 pub mod keyspace;
+pub mod lookup;
 pub mod mvcc;
 pub mod rocks_engine;
+mod space;
 
 pub use crash_engine::CrashEngine;
 pub use engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions, WriteBatch};
 pub use error::{StorageError, StorageResult};
+pub use lookup::Lookup;
 pub use rocks_engine::{RocksEngine, RocksOptions};

@@ -23,6 +23,7 @@
 use crate::engine::{Cf, EngineIterator, EngineReader, IterOptions};
 use crate::error::{StorageError, StorageResult};
 use crate::keyspace::{SUFFIX, decode_key, encode_key, span_bounds, version_timestamp};
+use crate::lookup::{Ascending, is_many};
 use bytes::Bytes;
 use core_domain::{Key, Span, Timestamp, TxnId, Value};
 
@@ -75,14 +76,27 @@ pub fn decode_version(commit: Timestamp, stored: &[u8]) -> StorageResult<Version
 
 /// Reads versions of single keys, all from the moment of its creation.
 pub struct PointReader<'a> {
-    cursor: Box<dyn EngineIterator + 'a>,
+    cursor: PointCursor<'a>,
     target: Vec<u8>,
 }
 
+enum PointCursor<'a> {
+    /// Looks at the filters before each block.
+    One(Box<dyn EngineIterator + 'a>),
+    Many(Ascending<'a>),
+}
+
 impl<'a> PointReader<'a> {
-    pub fn new(reader: &'a dyn EngineReader) -> Self {
-        let options = IterOptions { one_key: true, ..IterOptions::default() };
-        Self { cursor: reader.iter(Cf::Data, options), target: Vec::new() }
+    /// `count`: how many keys will be asked for, best in ascending order.
+    pub fn new(reader: &'a dyn EngineReader, count: usize) -> Self {
+        let cursor = match is_many(count) {
+            true => PointCursor::Many(Ascending::new(reader, Cf::Data)),
+            false => {
+                let options = IterOptions { one_key: true, ..IterOptions::default() };
+                PointCursor::One(reader.iter(Cf::Data, options))
+            }
+        };
+        Self { cursor, target: Vec::new() }
     }
 
     /// The newest version of `key` committed at or before `at`, a deletion included.
@@ -93,16 +107,22 @@ impl<'a> PointReader<'a> {
         self.target = encode_key(key.as_ref());
         let prefix = self.target.len();
         self.target.extend_from_slice(&(!at.0).to_be_bytes());
-        self.cursor.seek(&self.target);
-        if !self.cursor.valid() {
-            self.cursor.status()?;
-            return Ok(None);
-        }
-        let found = self.cursor.key();
+        let found = match &mut self.cursor {
+            PointCursor::Many(cursor) => cursor.seek(&self.target)?,
+            PointCursor::One(cursor) => {
+                cursor.seek(&self.target);
+                if !cursor.valid() {
+                    cursor.status()?;
+                    return Ok(None);
+                }
+                Some((cursor.key(), cursor.value()))
+            }
+        };
+        let Some((found, value)) = found else { return Ok(None) };
         if found.len() != prefix + SUFFIX || found[..prefix] != self.target[..prefix] {
             return Ok(None);
         }
-        decode_version(version_timestamp(found), self.cursor.value()).map(Some)
+        decode_version(version_timestamp(found), value).map(Some)
     }
 
     /// The newest version of `key`, a deletion included.
@@ -123,7 +143,7 @@ pub fn read_at(
     key: &Key,
     at: Timestamp,
 ) -> StorageResult<Option<Version>> {
-    PointReader::new(reader).at(key, at)
+    PointReader::new(reader, 1).at(key, at)
 }
 
 /// The newest version of `key`, a deletion included.
@@ -131,7 +151,7 @@ pub fn read_at(
 /// # Errors
 /// Of the disk, or `Corruption`.
 pub fn newest(reader: &dyn EngineReader, key: &Key) -> StorageResult<Option<Version>> {
-    PointReader::new(reader).newest(key)
+    PointReader::new(reader, 1).newest(key)
 }
 
 /// A scan of `span` as of one timestamp, in either direction, over a cursor of its own. Deletions
@@ -370,7 +390,7 @@ mod tests {
         both(|engine| {
             put(engine, b"a", 10, Some(b"old"));
             let snapshot = engine.snapshot();
-            let mut reader = PointReader::new(engine);
+            let mut reader = PointReader::new(engine, 1);
             put(engine, b"a", 20, Some(b"new"));
             assert_eq!(reader.newest(&key("a")).unwrap().unwrap().commit, Timestamp(10));
             assert_eq!(newest(&*snapshot, &key("a")).unwrap().unwrap().commit, Timestamp(10));

@@ -10,17 +10,22 @@
 use crate::engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions, WriteBatch};
 use crate::error::{StorageError, StorageResult};
 use crate::keyspace;
+use crate::space::{Space, space_of};
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBCompressionType,
-    DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, LogLevel, MultiThreaded,
-    Options, ReadOptions, SliceTransform, SnapshotWithThreadMode, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
+    DBCompressionType, DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, LogLevel,
+    MultiThreaded, Options, ReadOptions, SliceTransform, SnapshotWithThreadMode, WriteOptions,
 };
 use std::mem::ManuallyDrop;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 type Db = DBWithThreadMode<MultiThreaded>;
+
+/// Room that is kept free beyond what the memory tables need to be written out.
+const RESERVE_BYTES_MIN: u64 = 8 << 20;
+const RESERVE_BYTES_MAX: u64 = 256 << 20;
 
 /// Limits of one store.
 #[derive(Clone, Debug)]
@@ -51,6 +56,7 @@ impl Default for RocksOptions {
 pub struct RocksEngine {
     db: Arc<Db>,
     cache: Cache,
+    dir: PathBuf,
 }
 
 impl RocksEngine {
@@ -59,13 +65,42 @@ impl RocksEngine {
     /// # Errors
     /// `Io` if another process holds the directory, `Corruption` if the files are damaged.
     pub fn open(dir: &Path, options: &RocksOptions) -> StorageResult<Self> {
+        let space = space_of(dir).or_else(|| space_of(dir.parent()?));
+        let options = &options.clone().fit(space);
         let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
         let families = Cf::ALL
             .into_iter()
             .map(|cf| ColumnFamilyDescriptor::new(cf.name(), family_options(cf, &cache, options)));
-        let db =
-            Db::open_cf_descriptors(&database_options(options), dir, families).map_err(classify)?;
-        Ok(Self { db: Arc::new(db), cache })
+        let db = Db::open_cf_descriptors(&database_options(options), dir, families).map_err(
+            |error| match error.to_string().contains("While lock file") {
+                true => StorageError::Io("another process is using this directory".into()),
+                false => classify(error),
+            },
+        )?;
+        Ok(Self { db: Arc::new(db), cache, dir: dir.to_owned() })
+    }
+
+    /// The sum of a property over all families.
+    fn of_all(&self, property: &str) -> u64 {
+        Cf::ALL
+            .into_iter()
+            .filter_map(|cf| {
+                self.db.property_int_value_cf(&handle(&self.db, cf), property).ok().flatten()
+            })
+            .sum()
+    }
+}
+
+impl RocksOptions {
+    /// On a small disk, logs and memory tables that are small beside it.
+    fn fit(mut self, space: Option<Space>) -> Self {
+        if let Some(space) = space {
+            let share = space.total / 8;
+            self.wal_bytes_max = self.wal_bytes_max.min(share);
+            self.memtable_bytes_max =
+                self.memtable_bytes_max.min(usize::try_from(share).unwrap_or(usize::MAX));
+        }
+        self
     }
 }
 
@@ -277,15 +312,14 @@ impl Engine for RocksEngine {
         Ok(sizes.into_iter().sum())
     }
 
+    fn is_nearly_full(&self) -> bool {
+        let Some(space) = space_of(&self.dir) else { return false };
+        let reserve = (space.total / 64).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
+        space.available < reserve + self.of_all("rocksdb.cur-size-all-mem-tables")
+    }
+
     fn metrics(&self) -> Vec<(&'static str, u64)> {
-        let of_all = |property: &str| -> u64 {
-            Cf::ALL
-                .into_iter()
-                .filter_map(|cf| {
-                    self.db.property_int_value_cf(&handle(&self.db, cf), property).ok().flatten()
-                })
-                .sum()
-        };
+        let of_all = |property| self.of_all(property);
         vec![
             ("storage_block_cache_bytes", self.cache.get_usage() as u64),
             ("storage_memtable_bytes", of_all("rocksdb.cur-size-all-mem-tables")),

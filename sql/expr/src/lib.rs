@@ -44,6 +44,7 @@ pub use aggregates::Accumulator;
 pub use cast::BoundCast;
 pub use context::{EvalContext, OwnedContext};
 pub use error::{EvalResult, ExprError, Result};
+pub use functions::sets::Integers;
 pub use registry::{
     AggregateDef, ArgPattern, BoundFunction, FuncRef, FunctionDef, FunctionKind, Invocation,
     Kernel, RecordShape, Volatility,

@@ -100,6 +100,12 @@ fn errors_are_postgresql_s() {
     }
 }
 
+fn chained_ctes(count: usize) -> String {
+    let rest: String =
+        (1..count).map(|i| format!(", c{i} as (select a from c{})", i - 1)).collect();
+    format!("with c0 as (select 1 as a){rest} select a from c{}", count - 1)
+}
+
 #[test]
 fn nesting_too_deep_is_refused_not_fatal() {
     let world = World::new();
@@ -112,6 +118,10 @@ fn nesting_too_deep_is_refused_not_fatal() {
         format!("select * from {}t{}", "(".repeat(50_000), ")".repeat(50_000)),
         format!("select 1{}", " union select 1".repeat(50_000)),
         format!("select {}1{}", "array[".repeat(50_000), "]".repeat(50_000)),
+        format!("select 1{}", "::int".repeat(100_000)),
+        format!("select {}1{}", "(".repeat(300), format!("{})", " + 1".repeat(300)).repeat(300)),
+        format!("{}select 1", "prepare a as ".repeat(5_000)),
+        chained_ctes(3_000),
     ] {
         let refused = refusal(&world, &sql);
         assert!(refused.starts_with("54001 stack depth limit exceeded"), "{refused:.60}");

@@ -53,6 +53,7 @@ pub(crate) fn begin_in(
     alone: bool,
 ) -> SqlResult<CopyIn> {
     client_only(&plan.target)?;
+    utf8_only(plan.options.encoding.as_deref())?;
     let CopyDirection::From(from) = &plan.direction else {
         return Err(SqlError::internal("COPY TO does not read"));
     };
@@ -143,9 +144,7 @@ impl CopyInState {
             let value = match self.binary {
                 true => datum::binary::decode(ty, bytes).map_err(SqlError::from),
                 false => std::str::from_utf8(bytes)
-                    .map_err(|_| {
-                        SqlError::new("22021", "invalid byte sequence for encoding \"UTF8\"")
-                    })
+                    .map_err(|error| not_utf8(&bytes[error.valid_up_to()..], error))
                     .and_then(|text| Ok(datum::text::parse(ty, text, &self.ctx.types)?)),
             };
             row.push(value.map_err(|error| {
@@ -191,6 +190,7 @@ fn copy_from(plan: &VersionedPlan) -> SqlResult<&CopyFrom> {
 
 pub(crate) async fn begin_out(plan: &CopyPlan, ctx: &Arc<ExecContext>) -> SqlResult<Outcome> {
     client_only(&plan.target)?;
+    utf8_only(plan.options.encoding.as_deref())?;
     let CopyDirection::To { query } = &plan.direction else {
         return Err(SqlError::internal("COPY FROM does not write"));
     };
@@ -219,6 +219,27 @@ fn format_of(format: planner::CopyFormat) -> CopyFormat {
         planner::CopyFormat::Csv => CopyFormat::Csv,
         planner::CopyFormat::Binary => CopyFormat::Binary,
     }
+}
+
+/// What the bytes of another encoding mean is not guessed.
+fn utf8_only(encoding: Option<&str>) -> SqlResult<()> {
+    let Some(name) = encoding else { return Ok(()) };
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    match plain.to_ascii_lowercase().as_str() {
+        "utf8" | "unicode" | "sqlascii" => Ok(()),
+        _ => {
+            Err(SqlError::unsupported(format!("COPY in encoding \"{name}\""))
+                .with_hint("Use UTF8."))
+        }
+    }
+}
+
+/// `rest` begins with what is no UTF-8.
+fn not_utf8(rest: &[u8], error: std::str::Utf8Error) -> SqlError {
+    let bad = &rest[..error.error_len().unwrap_or(rest.len())];
+    let shown: Vec<String> = bad.iter().map(|byte| format!("{byte:#04x}")).collect();
+    let shown = shown.join(" ");
+    SqlError::new("22021", format!("invalid byte sequence for encoding \"UTF8\": {shown}"))
 }
 
 fn client_only(target: &CopyTarget) -> SqlResult<()> {

@@ -24,7 +24,7 @@ use datafusion::arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, UInt32Type,
 };
 use datafusion::arrow::record_batch::RecordBatch;
-use datum::{Datum, SqlType, codec, memcmp};
+use datum::{Datum, Jsonb, SqlType, codec, memcmp};
 use std::sync::Arc;
 
 /// The Arrow type that carries a SQL type.
@@ -230,7 +230,50 @@ pub fn rows(batch: &RecordBatch, types: &[SqlType]) -> SqlResult<Vec<Row>> {
 /// # Errors
 /// 42883: the type has no order (json).
 pub fn sort_key(datum: &Datum, ty: &SqlType, out: &mut Vec<u8>) -> SqlResult<()> {
-    memcmp::encode(datum, ty, false, false, out).map_err(|_| no_order(ty))
+    match (ty, datum) {
+        (SqlType::Jsonb, Datum::Jsonb(value)) => {
+            // An empty array at the top is below everything else.
+            let empty = matches!(&**value, Jsonb::Array(items) if items.is_empty());
+            out.push(u8::from(!empty));
+            jsonb_key(value, out)
+        }
+        _ => memcmp::encode(datum, ty, false, false, out).map_err(|_| no_order(ty)),
+    }
+}
+
+/// The order of [`Jsonb`]'s `cmp` as bytes: rank, then size, then the parts.
+fn jsonb_key(value: &Jsonb, out: &mut Vec<u8>) -> SqlResult<()> {
+    let part = |datum: Datum, ty: &SqlType, out: &mut Vec<u8>| {
+        memcmp::encode(&datum, ty, false, false, out).map_err(|_| no_order(&SqlType::Jsonb))
+    };
+    match value {
+        Jsonb::Null => out.push(0),
+        Jsonb::String(text) => {
+            out.push(1);
+            part(Datum::text(&**text), &SqlType::Text, out)?;
+        }
+        Jsonb::Number(number) => {
+            out.push(2);
+            part(Datum::Numeric(number.clone()), &SqlType::Numeric, out)?;
+        }
+        Jsonb::Bool(value) => out.extend([3, u8::from(*value)]),
+        Jsonb::Array(items) => {
+            out.push(4);
+            out.extend((items.len() as u64).to_be_bytes());
+            for item in items {
+                jsonb_key(item, out)?;
+            }
+        }
+        Jsonb::Object(object) => {
+            out.push(5);
+            out.extend((object.len() as u64).to_be_bytes());
+            for (key, value) in object.entries() {
+                part(Datum::text(&**key), &SqlType::Text, out)?;
+                jsonb_key(value, out)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn no_order(ty: &SqlType) -> SqlError {

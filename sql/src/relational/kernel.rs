@@ -103,7 +103,10 @@ pub fn comparable(expr: &Expr, slots: &[Slot], context: &OwnedContext) -> DfExpr
     if compares_natively(expr.sql_type()) {
         return lower(expr, slots, context);
     }
-    let function = SortKeyFunction { ty: expr.sql_type().clone(), signature: any_arguments(Volatility::Immutable) };
+    let function = SortKeyFunction {
+        ty: expr.sql_type().clone(),
+        signature: any_arguments(Volatility::Immutable),
+    };
     ScalarUDF::new_from_impl(function).call(vec![lower(expr, slots, context)])
 }
 

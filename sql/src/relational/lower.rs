@@ -5,15 +5,20 @@
 
 use super::QueryContext;
 use super::aggregate::{AggregateFunction, CallShape};
+use super::append::Append;
 use super::batch::{ColumnBuilder, arrow_type, compares_natively};
 use super::fault::into_sql;
 use super::kernel::{self, Slot, column, comparable};
+use super::memory::{self, Kept};
 use super::operators;
 use super::scan::TableScan;
+use super::series::Series;
+use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::Row;
 use datafusion::arrow::datatypes::{Field as ArrowField, Schema};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::JoinType;
 use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
 use datafusion::execution::SendableRecordBatchStream;
@@ -22,18 +27,26 @@ use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, Sort};
 use datafusion::logical_expr::{
     AggregateUDF, Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, lit,
 };
+use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionConfig;
-use datum::SqlType;
-use expr::Expr;
+use datum::{Datum, SqlType, TypeContext};
+use expr::{EvalContext, Expr, Integers, NoSession, ParamTypes, Position, Resolver};
 use futures::future::BoxFuture;
 use planner::plan::{
     AggregateCall, Cte, CteId, Field, JoinKind, Rel, RelNode, SetOperator, SortKey,
+    TableFunctionCall, TableFunctionSource,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows of one batch made from materialised rows.
 const BATCH_ROWS: usize = 8192;
+
+/// Rows fetched by key under a plan of DataFusion's; a scan is the cheaper way to more.
+const LOOKED_UP_ROWS_MAX: usize = 4096;
+
+/// Rows of one side of a join whose partners are looked up one by one.
+const JOINED_BY_KEY_ROWS_MAX: usize = 128;
 
 /// A plan, and what its columns are called.
 pub struct Lowered {
@@ -52,6 +65,8 @@ pub enum CteRows {
 pub struct Lowering {
     pub context: QueryContext,
     pub ctes: HashMap<CteId, CteRows>,
+    /// The rows that are in memory for this query.
+    pub kept: Kept,
     next_name: usize,
 }
 
@@ -61,9 +76,41 @@ pub async fn run(plan: LogicalPlan) -> SqlResult<SendableRecordBatchStream> {
     config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
     config.options_mut().optimizer.repartition_joins = false;
     config.options_mut().optimizer.repartition_aggregations = false;
-    let session = SessionContext::new_with_config(config);
+    let session = SessionContext::new_with_config_rt(config, memory::runtime());
     let physical = session.state().create_physical_plan(&plan).await.map_err(into_sql)?;
     datafusion::physical_plan::execute_stream(physical, session.task_ctx()).map_err(into_sql)
+}
+
+/// The rows of what one table's keys answer: a subquery that runs once per outer row must not read
+/// the whole table each time. `None` if they do not, or if there are more rows than `rows_max`.
+async fn looked_up(
+    rel: &Rel,
+    rows_max: usize,
+    exec: Arc<ExecContext>,
+) -> SqlResult<Option<Vec<Row>>> {
+    let Some(plan) = planner::access::oltp_plan(rel) else { return Ok(None) };
+    let by_key = plan.table.is_none() || !plan.access.is_full_scan();
+    if !by_key || plan.lock.is_some() || plan.project.len() != rel.fields.len() {
+        return Ok(None);
+    }
+    let mut stream = crate::oltp::execute(&plan, &exec).await?;
+    let mut rows = Vec::new();
+    while let Some(page) = stream.next(LOOKED_UP_ROWS_MAX).await? {
+        rows.extend(page);
+        if rows.len() > rows_max {
+            return Ok(None);
+        }
+    }
+    Ok(Some(rows))
+}
+
+/// `column = value`, for keys to answer.
+fn equals(column: Expr, value: Expr) -> Option<Expr> {
+    let types = TypeContext::default();
+    let context = EvalContext::new(&types, &NoSession);
+    let params = ParamTypes::default();
+    let resolver = Resolver::new(&context, &params);
+    resolver.resolve_operator("=", Some(column), value, Position::default()).ok()
 }
 
 impl Lowering {
@@ -74,19 +121,25 @@ impl Lowering {
             .iter()
             .map(|(id, rows)| (*id, CteRows::Rows(rows.clone())))
             .collect();
-        Self { context, ctes, next_name: 0 }
+        Self { context, ctes, kept: Kept::new(), next_name: 0 }
     }
 
     /// The rows of a node, all of them.
     pub fn rows<'a>(&'a mut self, rel: &'a Rel) -> BoxFuture<'a, SqlResult<Vec<Row>>> {
         Box::pin(async move {
             use futures::StreamExt;
+            if let Some(rows) = looked_up(rel, usize::MAX, self.context.exec.clone()).await? {
+                self.kept.rows(&rows)?;
+                return Ok(rows);
+            }
             let types: Vec<SqlType> = types_of(&rel.fields);
             let lowered = self.lower(rel).await?;
             let mut stream = run(lowered.plan).await?;
             let mut rows = Vec::new();
             while let Some(batch) = stream.next().await {
-                rows.extend(super::batch::rows(&batch.map_err(into_sql)?, &types)?);
+                let more = super::batch::rows(&batch.map_err(into_sql)?, &types)?;
+                self.kept.rows(&more)?;
+                rows.extend(more);
             }
             Ok(rows)
         })
@@ -129,6 +182,12 @@ impl Lowering {
                     self.table(&rel.fields, &rows)
                 }
                 RelNode::Filter { input, predicate } => {
+                    if matches!(input.node, RelNode::Scan { .. })
+                        && let Some(rows) =
+                            looked_up(rel, LOOKED_UP_ROWS_MAX, self.context.exec.clone()).await?
+                    {
+                        return self.table(&rel.fields, &rows);
+                    }
                     let input = self.lower(input).await?;
                     let predicate = kernel::lower(predicate, &input.slots, &self.context.eval);
                     let plan = build(LogicalPlanBuilder::from(input.plan).filter(predicate))?;
@@ -175,9 +234,8 @@ impl Lowering {
                 RelNode::SetOp { op: SetOperator::Union, all, left, right } => {
                     let left = self.lower(left).await?;
                     let right = self.lower(right).await?;
-                    let (left, right) = (self.anonymous(left)?, self.anonymous(right)?);
-                    let union = build(LogicalPlanBuilder::from(left).union(right))?;
-                    let union = self.renamed(union, &rel.fields)?;
+                    let inputs = vec![self.anonymous(left)?, self.anonymous(right)?];
+                    let union = self.append(inputs, &rel.fields).await?;
                     if *all { Ok(union) } else { self.distinct(union) }
                 }
                 RelNode::SetOp { op, all, left, right } => {
@@ -203,10 +261,15 @@ impl Lowering {
                 RelNode::ProjectSet { input, items } => {
                     let rows = self.rows(input).await?;
                     let rows = operators::project_set(rows, items, &self.context)?;
+                    self.kept.rows(&rows)?;
                     self.table(&rel.fields, &rows)
                 }
                 RelNode::TableFunction { functions, ordinality } => {
+                    if let Some(lowered) = self.series(rel, functions, *ordinality)? {
+                        return Ok(lowered);
+                    }
                     let rows = operators::table_function(functions, *ordinality, &self.context)?;
+                    self.kept.rows(&rows)?;
                     self.table(&rel.fields, &rows)
                 }
                 RelNode::Window { input, calls } => {
@@ -234,6 +297,32 @@ impl Lowering {
                 }
             }
         })
+    }
+
+    /// A lone integer `generate_series`, which need not be in memory.
+    fn series(
+        &mut self,
+        rel: &Rel,
+        functions: &[TableFunctionCall],
+        ordinality: bool,
+    ) -> SqlResult<Option<Lowered>> {
+        let [TableFunctionCall { source: TableFunctionSource::Set(call), .. }] = functions else {
+            return Ok(None);
+        };
+        let integers = matches!(call.ty.ty, SqlType::Int4 | SqlType::Int8);
+        if ordinality || !integers || call.function.def.name != "generate_series" {
+            return Ok(None);
+        }
+        let args = operators::values(&call.args, &[], &self.context)?;
+        if args.iter().any(Datum::is_null) {
+            return Ok(None);
+        }
+        let numbers = Integers::new(&args, &call.ty.ty).map_err(SqlError::from)?;
+        let slots = self.names(&rel.fields);
+        let stream = Arc::new(Series::new(numbers, &slots[0]));
+        let table =
+            StreamingTable::try_new(stream.schema().clone(), vec![stream]).map_err(into_sql)?;
+        self.leaf(Arc::new(table), slots).map(Some)
     }
 
     async fn define(&mut self, cte: &Cte) -> SqlResult<()> {
@@ -314,16 +403,17 @@ impl Lowering {
         build(LogicalPlanBuilder::from(lowered.plan).project(columns))
     }
 
-    /// A plan of columns `u0`, `u1`, ... under fresh names.
-    fn renamed(&mut self, plan: LogicalPlan, fields: &[Field]) -> SqlResult<Lowered> {
+    /// The rows of plans of columns `u0`, `u1`, ..., one plan after the other, under fresh names.
+    async fn append(&mut self, inputs: Vec<LogicalPlan>, fields: &[Field]) -> SqlResult<Lowered> {
         let slots = self.names(fields);
-        let columns: Vec<DfExpr> = slots
-            .iter()
-            .enumerate()
-            .map(|(index, (name, _))| column(&format!("u{index}")).alias(name))
-            .collect();
-        let plan = build(LogicalPlanBuilder::from(plan).project(columns))?;
-        Ok(Lowered { plan, slots })
+        let schema = Arc::new(schema_of(&slots));
+        let mut streams = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            streams.push(run(input).await?);
+        }
+        let stream = Arc::new(Append::new(schema.clone(), streams));
+        let table = StreamingTable::try_new(schema, vec![stream]).map_err(into_sql)?;
+        self.leaf(Arc::new(table), slots)
     }
 
     async fn join(
@@ -334,8 +424,10 @@ impl Lowering {
         on: &[(Expr, Expr)],
         filter: Option<&Expr>,
     ) -> SqlResult<Lowered> {
-        let left = self.lower(left).await?;
-        let right = self.lower(right).await?;
+        let (left, right) = match self.sides_by_key(kind, left, right, on).await? {
+            Some(sides) => sides,
+            None => (self.lower(left).await?, self.lower(right).await?),
+        };
         let eval = self.context.eval.clone();
         let both: Vec<Slot> = left.slots.iter().chain(&right.slots).cloned().collect();
         let slots = match kind {
@@ -370,6 +462,91 @@ impl Lowering {
             joined.project(slots.iter().map(|(name, _)| column(name)).collect::<Vec<_>>())
         }))?;
         Ok(Lowered { plan, slots })
+    }
+
+    /// Both sides of a join of which one is a few rows found by key, and the other their partners,
+    /// found by key too.
+    async fn sides_by_key(
+        &mut self,
+        kind: JoinKind,
+        left: &Rel,
+        right: &Rel,
+        on: &[(Expr, Expr)],
+    ) -> SqlResult<Option<(Lowered, Lowered)>> {
+        if !matches!(kind, JoinKind::Right | JoinKind::Full) {
+            let pairs: Vec<(&Expr, &Expr)> = on.iter().map(|(l, r)| (l, r)).collect();
+            if let Some((few, partners)) = self.few_and_partners(left, right, &pairs).await? {
+                return Ok(Some((few, partners)));
+            }
+        }
+        if matches!(kind, JoinKind::Inner | JoinKind::Right) {
+            let pairs: Vec<(&Expr, &Expr)> = on.iter().map(|(l, r)| (r, l)).collect();
+            if let Some((few, partners)) = self.few_and_partners(right, left, &pairs).await? {
+                return Ok(Some((partners, few)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn few_and_partners(
+        &mut self,
+        few: &Rel,
+        other: &Rel,
+        on: &[(&Expr, &Expr)],
+    ) -> SqlResult<Option<(Lowered, Lowered)>> {
+        let RelNode::Filter { input: source, .. } = &few.node else { return Ok(None) };
+        let (scan, predicate) = match &other.node {
+            RelNode::Filter { input, predicate } => (&**input, Some(predicate)),
+            _ => (other, None),
+        };
+        let of_tables = matches!(source.node, RelNode::Scan { .. })
+            && matches!(scan.node, RelNode::Scan { sample: None, .. });
+        if on.is_empty() || !of_tables {
+            return Ok(None);
+        }
+        let exec = self.context.exec.clone();
+        let Some(rows) = looked_up(few, JOINED_BY_KEY_ROWS_MAX, exec.clone()).await? else {
+            return Ok(None);
+        };
+        let mut seen = HashSet::new();
+        let mut partners = Vec::new();
+        for row in &rows {
+            let values = {
+                let eval = self.context.eval.borrow();
+                let values = on.iter().map(|(from, _)| from.eval(row, &eval));
+                values.collect::<Result<Vec<Datum>, _>>()?
+            };
+            let mut key = Vec::new();
+            for ((from, _), value) in on.iter().zip(&values) {
+                super::batch::sort_key(value, from.sql_type(), &mut key)?;
+            }
+            if values.iter().any(Datum::is_null) || !seen.insert(key) {
+                continue;
+            }
+            let mut terms = Vec::with_capacity(on.len());
+            for ((from, to), value) in on.iter().zip(values) {
+                let value = Expr::Const(value, from.ty().clone());
+                let Some(term) = equals((*to).clone(), value) else { return Ok(None) };
+                terms.push(term);
+            }
+            let predicate = Expr::conjunction(terms);
+            let node = RelNode::Filter { input: Box::new(scan.clone()), predicate };
+            let rel = Rel::new(node, scan.fields.clone());
+            let Some(found) = looked_up(&rel, LOOKED_UP_ROWS_MAX, exec.clone()).await? else {
+                return Ok(None);
+            };
+            partners.extend(found);
+            if partners.len() > LOOKED_UP_ROWS_MAX {
+                return Ok(None);
+            }
+        }
+        let few = self.table(&few.fields, &rows)?;
+        let mut partners = self.table(&scan.fields, &partners)?;
+        if let Some(predicate) = predicate {
+            let predicate = kernel::lower(predicate, &partners.slots, &self.context.eval);
+            partners.plan = build(LogicalPlanBuilder::from(partners.plan).filter(predicate))?;
+        }
+        Ok(Some((few, partners)))
     }
 
     fn sort_keys(&self, keys: &[SortKey], slots: &[Slot]) -> Vec<Sort> {
@@ -423,7 +600,7 @@ impl Lowering {
             let input = self.lower(input).await?;
             return self.group(input, groups, calls);
         }
-        let mut union: Option<LogicalPlan> = None;
+        let mut parts = Vec::with_capacity(sets.len());
         for set in sets {
             let source = self.lower(input).await?;
             let chosen: Vec<Expr> = set.iter().map(|&group| groups[group].clone()).collect();
@@ -445,14 +622,9 @@ impl Lowering {
                 layout.push(Expr::int4(bits));
             }
             let part = self.project(grouped, &layout, &rel.fields)?;
-            let part = self.anonymous(part)?;
-            union = Some(match union {
-                None => part,
-                Some(union) => build(LogicalPlanBuilder::from(union).union(part))?,
-            });
+            parts.push(self.anonymous(part)?);
         }
-        let union = union.ok_or_else(|| SqlError::internal("no grouping set"))?;
-        self.renamed(union, &rel.fields)
+        self.append(parts, &rel.fields).await
     }
 
     /// GROUP BY all of `groups`; columns: groups, then calls. A group whose type does not compare

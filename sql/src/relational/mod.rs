@@ -12,19 +12,23 @@
 //! batch.rs      datums in Arrow arrays            lower.rs      Rel to logical plan
 //! kernel.rs     expressions as functions          scan.rs       tables as providers
 //! aggregate.rs  accumulators as functions         operators/    nodes of our own
-//! fault.rs      errors across the border
+//! series.rs     generate_series as a stream   memory.rs     how much queries may keep
+//! append.rs     UNION ALL                         fault.rs      errors across the border
 //! ```
 //!
 //! Invariants, as absences: no semantics of DataFusion's that differ from PostgreSQL's is reachable;
 //! nothing here writes; nothing here knows how a key is made beyond `catalog`'s spans.
 
 mod aggregate;
+mod append;
 mod batch;
 mod fault;
 mod kernel;
 mod lower;
+mod memory;
 mod operators;
 mod scan;
+mod series;
 
 use crate::context::ExecContext;
 use crate::error::SqlResult;
@@ -34,6 +38,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datum::SqlType;
 use expr::OwnedContext;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use lower::Lowering;
 use planner::plan::Rel;
 use std::sync::Arc;
@@ -45,14 +50,21 @@ struct QueryContext {
     eval: OwnedContext,
 }
 
-/// Runs a query; rows come as they are asked for.
+/// Runs a query; rows come as they are asked for. Boxed here, so that no crate above looks into
+/// DataFusion's types to know what the future is.
 ///
 /// # Errors
 /// What the statement's expressions, reads and locks meet; 53200 beyond the memory budget.
-pub async fn execute(rel: &Rel, context: &Arc<ExecContext>) -> SqlResult<RowStream> {
-    let stream = start(rel, context).await?;
-    let types = rel.fields.iter().map(|field| field.ty.ty.clone()).collect();
-    Ok(RowStream::pull(Box::new(BatchRows { stream, types, ready: Vec::new().into_iter() })))
+pub fn execute<'a>(
+    rel: &'a Rel,
+    context: &'a Arc<ExecContext>,
+) -> BoxFuture<'a, SqlResult<RowStream>> {
+    Box::pin(async move {
+        let (stream, kept) = start(rel, context).await?;
+        let types = rel.fields.iter().map(|field| field.ty.ty.clone()).collect();
+        let ready = Vec::new().into_iter();
+        Ok(RowStream::pull(Box::new(BatchRows { stream, types, ready, _kept: kept })))
+    })
 }
 
 /// Runs a query to its end.
@@ -63,11 +75,14 @@ pub async fn collect(rel: &Rel, context: &Arc<ExecContext>) -> SqlResult<Vec<Row
     execute(rel, context).await?.collect().await
 }
 
-async fn start(rel: &Rel, context: &Arc<ExecContext>) -> SqlResult<SendableRecordBatchStream> {
+async fn start(
+    rel: &Rel,
+    context: &Arc<ExecContext>,
+) -> SqlResult<(SendableRecordBatchStream, memory::Kept)> {
     let eval = context.owned_eval();
     let mut lowering = Lowering::new(QueryContext { exec: context.clone(), eval });
     let lowered = lowering.lower(rel).await?;
-    lower::run(lowered.plan).await
+    Ok((lower::run(lowered.plan).await?, lowering.kept))
 }
 
 /// Record batches as rows.
@@ -75,6 +90,8 @@ struct BatchRows {
     stream: SendableRecordBatchStream,
     types: Vec<SqlType>,
     ready: std::vec::IntoIter<Row>,
+    /// Rows under the plan are counted as long as it runs.
+    _kept: memory::Kept,
 }
 
 #[async_trait]

@@ -157,6 +157,7 @@ impl SessionCore {
     /// `set_config` and SET: checked and applied.
     pub(crate) fn set(&self, name: &str, value: &str, local: bool) -> SqlResult<()> {
         let in_transaction = self.in_transaction.load(Ordering::Acquire);
-        self.settings.lock().set(name, value, local, in_transaction)
+        // Without a block, what is local goes with the statement's own transaction.
+        self.settings.lock().set(name, value, local, local || in_transaction)
     }
 }

@@ -4,8 +4,9 @@
 //! are, and it may move both ways. The price is memory; rows beyond `ROWS_MAX` are refused.
 
 use super::Session;
-use super::statement::{Produced, run_rows};
+use super::statement::{Produced, limits, run_rows};
 use super::transaction::Block;
+use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::{Outcome, Row, RowStream};
 use crate::prepared::{ColumnDesc, VersionedPlan};
@@ -96,19 +97,12 @@ impl Session {
         }
         let alone = self.txn.block == Block::None;
         let ctx = self.begin_statement(outer, Arc::from([])).await?;
-        let mut rows = Vec::new();
-        match run_rows(&plan.query.plan, plan.query.tag, &ctx).await? {
-            Produced::Stream(mut stream) => {
-                while let Some(mut batch) = stream.next(10_000).await? {
-                    ctx.check_cancel()?;
-                    rows.append(&mut batch);
-                    if rows.len() > ROWS_MAX {
-                        return Err(SqlError::new("54000", "a cursor holds too many rows"));
-                    }
-                }
-            }
-            Produced::Written(written) => rows = written.rows,
-        }
+        let limits = limits(self.core.clone(), self.effective.statement_timeout);
+        let rows = tokio::select! {
+            biased;
+            rows = all_rows(plan, &ctx) => rows?,
+            error = tokio::task::coop::unconstrained(limits) => return Err(error),
+        };
         let columns = plan.query.columns.as_deref().unwrap_or_default().iter();
         let columns = columns.map(|c| ColumnDesc {
             name: c.name.as_str().into(),
@@ -174,6 +168,22 @@ impl Session {
             cursor.committed = true;
         }
     }
+}
+
+async fn all_rows(plan: &CursorPlan, ctx: &Arc<ExecContext>) -> SqlResult<Vec<Row>> {
+    let mut stream = match run_rows(&plan.query.plan, plan.query.tag, ctx).await? {
+        Produced::Stream(stream) => stream,
+        Produced::Written(written) => return Ok(written.rows),
+    };
+    let mut rows = Vec::new();
+    while let Some(mut batch) = stream.next(10_000).await? {
+        ctx.check_cancel()?;
+        rows.append(&mut batch);
+        if rows.len() > ROWS_MAX {
+            return Err(SqlError::new("54000", "a cursor holds too many rows"));
+        }
+    }
+    Ok(rows)
 }
 
 fn no_cursor(name: &str) -> SqlError {

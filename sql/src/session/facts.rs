@@ -19,6 +19,8 @@ pub(crate) struct Facts {
     pub database: u32,
     pub schemas: Arc<[String]>,
     pub txn: Arc<dyn KvTransaction>,
+    /// When `statement_timeout` ends the statement.
+    pub deadline: Option<tokio::time::Instant>,
 }
 
 impl From<SqlError> for ExprError {
@@ -124,7 +126,7 @@ impl SessionFacts for Facts {
                 let mut settings = self.core.settings.lock();
                 let in_transaction =
                     self.core.in_transaction.load(std::sync::atomic::Ordering::Acquire);
-                settings.reset(name, is_local, in_transaction)?;
+                settings.reset(name, is_local, is_local || in_transaction)?;
             }
         }
         Ok(self.core.settings.lock().show(name)?)
@@ -327,15 +329,24 @@ impl SessionFacts for Facts {
     }
 
     fn sleep(&self, duration: Duration) -> expr::Result<()> {
-        let cancelled = block_on(async {
+        let too_late = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let cause = block_on(async {
             tokio::select! {
-                () = tokio::time::sleep(duration) => false,
-                () = self.core.cancelled() => true,
+                () = tokio::time::sleep(duration) => None,
+                () = self.core.cancelled() => Some("user request"),
+                () = too_late => Some("statement timeout"),
             }
         });
-        if cancelled {
-            return Err(ExprError::new("57014", "canceling statement due to user request"));
+        match cause {
+            Some(cause) => {
+                Err(ExprError::new("57014", format!("canceling statement due to {cause}")))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }

@@ -9,6 +9,8 @@ use datum::SqlType;
 use planner::Planned;
 use std::sync::Arc;
 
+const RESULT_CHANGED: &str = "cached plan must not change result type";
+
 impl Session {
     /// Cuts a simple query's text into statements. No statement: EmptyQueryResponse.
     ///
@@ -69,8 +71,8 @@ impl Session {
         let key = self.cache_key(sql.into(), &types);
         if let Some(prepared) = self.server.plans.get(&key)
             && self.txn.catalog.is_none()
+            && self.is_current(&prepared).await?
         {
-            self.current_plan(&prepared).await?;
             return Ok(prepared);
         }
         let mut statements = planner::parse(sql)?;
@@ -103,8 +105,10 @@ impl Session {
         self.refuse_if_shut_down()?;
         let private = self.txn.catalog.is_some();
         let key = self.cache_key(statement.text.clone(), types);
-        if !private && let Some(prepared) = self.server.plans.get(&key) {
-            self.current_plan(&prepared).await?;
+        if !private
+            && let Some(prepared) = self.server.plans.get(&key)
+            && self.is_current(&prepared).await?
+        {
             return Ok(prepared);
         }
         let parsed = statement.parsed.clone();
@@ -117,6 +121,16 @@ impl Session {
             self.server.plans.put(key, prepared.clone());
         }
         Ok(prepared)
+    }
+
+    /// Whether a cached statement serves a new one of the same text: not after its columns have changed,
+    /// which only those who have been told of the old ones need to hear.
+    async fn is_current(&mut self, prepared: &Arc<Prepared>) -> SqlResult<bool> {
+        match self.current_plan(prepared).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.sqlstate == "0A000" && error.message == RESULT_CHANGED => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The plan as of the current catalog and search path.
@@ -146,7 +160,7 @@ impl Session {
             (None, Some(_)) | (Some(_), None) => false,
         };
         if !same {
-            return Err(SqlError::new("0A000", "cached plan must not change result type"));
+            return Err(SqlError::new("0A000", RESULT_CHANGED));
         }
         if !private && renewed.planned.cacheable {
             prepared.replace_plan(renewed.clone());

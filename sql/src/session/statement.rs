@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use catalog::Catalog;
 use core_domain::{IsolationLevel, WaitPolicy};
 use datum::{Datum, TypeContext};
-use planner::{CopyDirection, Plan, Tag, UtilityPlan};
+use planner::{CopyDirection, Plan, TableLockMode, Tag, UtilityPlan};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -172,7 +172,10 @@ impl Session {
         let ctx = self.begin_statement(plan, params.clone()).await?;
         let core = self.core.clone();
         let timeout = self.effective.statement_timeout;
+        let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
         let limits = limits(core, timeout);
+        // A statement that has used up its task's budget must not starve the clock that ends it.
+        let limits = tokio::task::coop::unconstrained(limits);
         let outcome = if let Plan::Ddl(statement) = &plan.planned.plan {
             tokio::select! {
                 biased;
@@ -189,6 +192,19 @@ impl Session {
             }
         };
         let mut outcome = outcome?;
+        if let Some(deadline) = deadline {
+            // What never waited was not interrupted; the rows to come have the time that is left.
+            if tokio::time::Instant::now() >= deadline {
+                return Err(timed_out());
+            }
+            if let Outcome::Rows { rows, .. } = &mut outcome
+                && !rows.is_ready()
+            {
+                let tag = rows.tag_kind();
+                let inner = std::mem::replace(rows, RowStream::ready(Vec::new()));
+                *rows = RowStream::pull(Box::new(Timed { inner, deadline })).with_tag_kind(tag);
+            }
+        }
         self.last_guarantee = Some(ctx.txn.guarantee());
         self.saw(ctx.snapshot);
         if !alone {
@@ -319,6 +335,7 @@ impl Session {
             database: self.database.oid,
             schemas: self.effective.schemas.clone(),
             txn: kv.clone(),
+            deadline: self.effective.statement_timeout.map(|t| tokio::time::Instant::now() + t),
         };
         Ok(Arc::new(ExecContext {
             server: self.server.clone(),
@@ -335,6 +352,7 @@ impl Session {
             facts: Arc::new(facts),
             lock_timeout: self.effective.lock_timeout,
             cte_rows: HashMap::new(),
+            unseen: None,
         }))
     }
 
@@ -458,7 +476,7 @@ pub(super) fn serializable_unsupported() -> SqlError {
 }
 
 /// Resolves when the statement must end: a cancel request, or its time is over.
-async fn limits(core: Arc<super::SessionCore>, timeout: Option<Duration>) -> SqlError {
+pub(super) async fn limits(core: Arc<super::SessionCore>, timeout: Option<Duration>) -> SqlError {
     let timer = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -470,7 +488,27 @@ async fn limits(core: Arc<super::SessionCore>, timeout: Option<Duration>) -> Sql
             true => SqlError::fatal("57P01", "terminating connection due to administrator command"),
             false => SqlError::new("57014", "canceling statement due to user request"),
         },
-        () = timer => SqlError::new("57014", "canceling statement due to statement timeout"),
+        () = timer => timed_out(),
+    }
+}
+
+fn timed_out() -> SqlError {
+    SqlError::new("57014", "canceling statement due to statement timeout")
+}
+
+/// Rows that must have come by a deadline.
+struct Timed {
+    inner: RowStream,
+    deadline: tokio::time::Instant,
+}
+
+#[async_trait]
+impl RowSource for Timed {
+    async fn next(&mut self, rows_max: usize) -> SqlResult<Option<Vec<Row>>> {
+        match tokio::time::timeout_at(self.deadline, self.inner.next(rows_max)).await {
+            Ok(rows) => rows,
+            Err(_) => Err(timed_out()),
+        }
     }
 }
 
@@ -517,12 +555,21 @@ pub(crate) async fn run_rows(plan: &Plan, tag: Tag, ctx: &Arc<ExecContext>) -> S
         Plan::Query(query) => relational::execute(&query.rel, ctx).await.map(Produced::Stream),
         Plan::Write(write) => write::execute(write, ctx).await.map(Produced::Written),
         Plan::WithWrites { writes, body } => {
-            let mut ctx = ctx.clone();
+            let unseen = Arc::new(write::Unseen::new(ctx.txn.clone()));
+            let mut ctx = Arc::new(ctx.with_unseen(unseen.clone()));
             for (id, write) in writes {
                 let written = write::execute(write, &ctx).await?;
                 ctx = Arc::new(ctx.with_cte_rows(*id, written.rows));
             }
-            Box::pin(run_rows(body, tag, &ctx)).await
+            let mut produced = Box::pin(run_rows(body, tag, &ctx)).await?;
+            if let Produced::Stream(rows) = &mut produced
+                && !rows.is_ready()
+            {
+                let tag = rows.tag_kind();
+                *rows = RowStream::ready(rows.collect().await?).with_tag_kind(tag);
+            }
+            unseen.show()?;
+            Ok(produced)
         }
         _ => Err(SqlError::unsupported(format!("{} here", tag.0))),
     }
@@ -539,6 +586,8 @@ fn run_utility(plan: &UtilityPlan, tag: Tag, ctx: &ExecContext) -> SqlResult<Out
         | UtilityPlan::Checkpoint
         | UtilityPlan::Reindex
         | UtilityPlan::Cluster => done,
+        // What every SELECT takes in PostgreSQL; here its snapshot is enough.
+        UtilityPlan::LockTable { mode: TableLockMode::AccessShare, .. } => done,
         UtilityPlan::LockTable { .. } => {
             let _ = ctx;
             Err(SqlError::unsupported("LOCK TABLE"))

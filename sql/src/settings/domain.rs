@@ -45,6 +45,8 @@ pub(super) fn normalise(spec: &Spec, value: &str, style: DateStyle) -> SqlResult
                 value.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
             match plain.to_ascii_lowercase().as_str() {
                 "utf8" | "unicode" => Ok("UTF8".to_owned()),
+                // "Convert nothing": what psql asks for on a terminal whose locale is C.
+                "sqlascii" => Ok("SQL_ASCII".to_owned()),
                 _ => Err(SqlError::unsupported(format!("client encoding \"{value}\""))
                     .with_hint("Use UTF8.")),
             }
@@ -192,7 +194,13 @@ fn out_of_range(
 }
 
 fn parse_zone(value: &str) -> Option<(String, TimeZone)> {
-    let zone = TimeZone::parse(value).ok()?;
+    // A bare number is hours east, although in a POSIX name it would count west.
+    let digits = value.trim().trim_start_matches(['+', '-']);
+    let hours = digits.starts_with(|c: char| c.is_ascii_digit()).then(|| value.trim().parse().ok());
+    let zone = match hours.flatten() {
+        Some(hours) => TimeZone::from_hours(hours)?,
+        None => TimeZone::parse(value).ok()?,
+    };
     Some((zone.name(), zone))
 }
 
@@ -216,6 +224,8 @@ pub(super) fn isolation(value: &str) -> IsolationLevel {
 /// The schema names of a search path, `$user` replaced.
 pub(super) fn search_path(value: &str, user: &str) -> Vec<String> {
     let mut names = identifiers(value, ',');
+    // The role `shanghai` has no schema of its own: the one of that name is the system's.
+    names.retain(|name| name != "$user" || user != "shanghai");
     for name in &mut names {
         if name == "$user" {
             user.clone_into(name);

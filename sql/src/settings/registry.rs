@@ -258,10 +258,26 @@ pub static SPECS: &[Spec] = &[
     fixed("data_checksums", "on", "Shows whether data checksums are turned on."),
     fixed("wal_level", "logical", "Sets the level of information written to the log."),
     fixed("fsync", "on", "Forces synchronization of updates to disk."),
-    fixed("synchronous_commit", "on", "Every commit waits for its quorum's disks."),
-    fixed("default_tablespace", "", "Sets the default tablespace to create tables and indexes in."),
+    // More is given than asked for.
+    user(
+        "synchronous_commit",
+        "on",
+        Domain::Enum(&["on", "remote_apply", "remote_write", "local", "off"]),
+        "Every commit waits for its quorum's disks, whatever is set.",
+    ),
+    user(
+        "default_tablespace",
+        "",
+        Domain::Enum(&[""]),
+        "Sets the default tablespace to create tables and indexes in.",
+    ),
     fixed("temp_tablespaces", "", "Sets the tablespaces for temporary tables."),
-    fixed("default_table_access_method", "shanghai", "Sets the default table access method."),
+    user(
+        "default_table_access_method",
+        "heap",
+        Domain::Enum(&["heap", "shanghai"]),
+        "Sets the default table access method.",
+    ),
     fixed("ssl", "on", "Enables SSL connections."),
     fixed(
         "password_encryption",

@@ -16,6 +16,7 @@
 mod conflict;
 mod referential;
 mod targets;
+mod unseen;
 pub(crate) mod violation;
 mod writer;
 
@@ -30,6 +31,7 @@ use planner::{InsertOp, InsertSource, UpdateOp, WriteOp, WritePlan};
 use std::sync::Arc;
 
 pub(crate) use referential::Effects;
+pub(crate) use unseen::Unseen;
 pub(crate) use writer::{Change, Rules, Writer};
 
 /// Rows handled between two rounds of locks.

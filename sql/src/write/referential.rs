@@ -242,6 +242,21 @@ impl Effects {
                     }
                     changes.push(Change { key: found.key, old: found.row, new });
                 }
+                // A default that is the very key that goes changes nothing, and so nobody would look.
+                let kept = action == ForeignKeyAction::SetDefault
+                    && changes.iter().any(|c| same(table, &columns, &c.old, &c.new));
+                if kept && !parent_exists(ctx, key, parent, &referenced, &changed.old).await? {
+                    let (row, types) = (&changed.old, &ctx.types);
+                    let name = &constraint.name;
+                    return Err(violation::still_referenced(
+                        parent,
+                        &child,
+                        name,
+                        &referenced,
+                        row,
+                        types,
+                    ));
+                }
                 let rules = Rules { checks: &parts.checks, generated: &parts.generated };
                 writer.update(changes, &rules, self).await.map(|_| ())
             }

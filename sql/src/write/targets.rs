@@ -107,6 +107,10 @@ async fn lock(
         let locked = ctx.txn.lock(&keys, mode, ctx.wait()).await?;
         let eval = ctx.eval();
         for ((key, extra), locked) in chunk.into_iter().zip(locked) {
+            // A row that another part of the statement has changed is left alone.
+            if ctx.unseen.as_ref().is_some_and(|unseen| unseen.wrote(&key)) {
+                continue;
+            }
             let (value, committed_at) = match locked {
                 LockedValue::Locked { value: Some(value), committed_at } => (value, committed_at),
                 // Deleted meanwhile.

@@ -105,7 +105,8 @@ impl Place<'_> {
     }
 
     /// Rule 3: nobody else holds the keys or has intents on them, and every locked key is still at
-    /// the version that was seen. Answers the newest version's timestamp of all written keys.
+    /// the version that was seen. And there is room on the disk. Answers the newest version's
+    /// timestamp of all written keys.
     pub(super) fn check_writes(
         &self,
         state: &GateState,
@@ -113,6 +114,7 @@ impl Place<'_> {
         writes: &[Write],
         locked: &[LockedKey],
     ) -> Result<Timestamp, Obstacle> {
+        self.evaluator.refuse_growth(writes)?;
         {
             let locks = self.evaluator.locks.lock();
             for write in writes {
@@ -124,9 +126,10 @@ impl Place<'_> {
         }
         if state.may_have_intents {
             let written = writes.iter().map(|write| (&write.key, LockMode::NoKeyExclusive));
-            self.refuse_foreign(txn, written.chain(locked.iter().map(|l| (&l.key, l.mode))))?;
+            let keys = written.chain(locked.iter().map(|l| (&l.key, l.mode)));
+            self.refuse_foreign(txn, keys, writes.len() + locked.len())?;
         }
-        let mut reader = PointReader::new(self.engine());
+        let mut reader = PointReader::new(self.engine(), writes.len() + locked.len());
         let mut newest_of_all = Timestamp::ZERO;
         let seen = writes.iter().map(|w| (&w.key, w.seen));
         for (key, seen) in seen.chain(locked.iter().map(|l| (&l.key, Some(l.seen)))) {

@@ -2,7 +2,7 @@
 
 use super::lock_table::{Acquired, Ticket, Wake};
 use super::read::foreign_write;
-use super::record::intents_on;
+use super::record::IntentReader;
 use super::{Admission, Evaluator, ForeignIntent, Place, RangeError, RangeResponse, check_keys};
 use core_domain::{Key, KvError, LockMode, LockedValue, Timestamp, TxnId, WaitPolicy};
 use std::time::Duration;
@@ -111,9 +111,9 @@ impl Place<'_> {
     ) -> Result<Vec<LockedValue>, RangeError> {
         if self.gate.state.lock().may_have_intents {
             let taken = keys.iter().zip(held).filter(|(_, held)| **held);
-            self.refuse_foreign(txn, taken.map(|(key, _)| (key, mode)))?;
+            self.refuse_foreign(txn, taken.map(|(key, _)| (key, mode)), keys.len())?;
         }
-        let mut reader = PointReader::new(self.engine());
+        let mut reader = PointReader::new(self.engine(), keys.len());
         let mut values = Vec::with_capacity(keys.len());
         for (key, held) in keys.iter().zip(held) {
             if !held {
@@ -142,10 +142,12 @@ impl Place<'_> {
         &self,
         txn: TxnId,
         keys: impl Iterator<Item = (&'k Key, LockMode)>,
+        count: usize,
     ) -> Result<(), RangeError> {
+        let mut reader = IntentReader::new(self.engine(), count);
         let mut foreign = Vec::new();
         for (key, mode) in keys {
-            let intents = intents_on(self.engine(), key)?;
+            let intents = reader.on(key)?;
             if let Some(write) = intents.write.filter(|intent| intent.txn != txn) {
                 foreign.push(foreign_write(key.clone(), write));
             }

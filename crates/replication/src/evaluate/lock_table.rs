@@ -16,7 +16,8 @@
 //! (protocol.md, rule 3). Circles through several nodes are not seen here.
 
 use core_domain::{Key, LockMode, Span, TxnId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use hashbrown::{HashMap, HashSet};
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -74,7 +75,7 @@ struct Waiter {
 }
 
 struct Holdings {
-    keys: Vec<Key>,
+    keys: HashSet<Key>,
     waits: Vec<(Key, Ticket)>,
     /// Monotonic time at which the transaction counts as dead unless it is heard of.
     expires: Duration,
@@ -179,7 +180,7 @@ impl LockTable {
         let known = locks.holds(txn);
         locks.grant(txn, mode);
         if !known && let Some(holdings) = self.txns.get_mut(&txn) {
-            holdings.keys.push(key.clone());
+            holdings.keys.insert(key.clone());
         }
     }
 
@@ -249,7 +250,7 @@ impl LockTable {
         self.txns
             .entry(txn)
             .and_modify(|holdings| holdings.expires = holdings.expires.max(expires))
-            .or_insert_with(|| Holdings { keys: Vec::new(), waits: Vec::new(), expires });
+            .or_insert_with(|| Holdings { keys: HashSet::new(), waits: Vec::new(), expires });
     }
 
     pub fn is_alive(&self, txn: TxnId, now: Duration) -> bool {
@@ -272,11 +273,10 @@ impl LockTable {
 
     /// Frees some keys of a transaction that lives on elsewhere.
     pub fn release_keys<'a>(&mut self, txn: TxnId, keys: impl IntoIterator<Item = &'a Key>) {
-        let keys: HashSet<&Key> = keys.into_iter().collect();
-        if let Some(holdings) = self.txns.get_mut(&txn) {
-            holdings.keys.retain(|key| !keys.contains(key));
-        }
         for key in keys {
+            if let Some(holdings) = self.txns.get_mut(&txn) {
+                holdings.keys.remove(key);
+            }
             self.release_key(txn, key);
         }
     }
@@ -296,10 +296,8 @@ impl LockTable {
         }
         for (txn, ticket) in granted {
             self.forget_wait(txn, ticket);
-            if let Some(holdings) = self.txns.get_mut(&txn)
-                && !holdings.keys.contains(key)
-            {
-                holdings.keys.push(key.clone());
+            if let Some(holdings) = self.txns.get_mut(&txn) {
+                holdings.keys.insert(key.clone());
             }
         }
     }
@@ -325,7 +323,7 @@ impl LockTable {
             let Some(locks) = self.keys.remove(&key) else { continue };
             for (holder, _) in locks.holders {
                 if let Some(holdings) = self.txns.get_mut(&holder) {
-                    holdings.keys.retain(|held| *held != key);
+                    holdings.keys.remove(&key);
                 }
             }
             for waiter in locks.queue {

@@ -61,13 +61,17 @@ use gate::Gate;
 use oracle::Oracle;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use storage::Engine;
 
 /// A transaction that was not heard of for so long is taken for dead: its locks are freed, and its
 /// intents rolled back by whoever meets them.
 pub const TXN_EXPIRY: Duration = Duration::from_secs(5);
+
+/// How often the room on the disk is looked at.
+const DISK_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Fresh timestamps for a new leader; implemented by the layer that can reach the oracle.
 #[async_trait]
@@ -84,6 +88,8 @@ pub struct Evaluator {
     gates: RwLock<HashMap<RangeId, Arc<Gate>>>,
     oracle: Oracle,
     source: OnceLock<Arc<dyn TimestampSource>>,
+    /// As of a moment ago.
+    disk_nearly_full: AtomicBool,
 }
 
 impl Evaluator {
@@ -95,6 +101,7 @@ impl Evaluator {
             locks: Mutex::default(),
             gates: RwLock::default(),
             source: OnceLock::new(),
+            disk_nearly_full: AtomicBool::new(false),
         })
     }
 
@@ -103,6 +110,7 @@ impl Evaluator {
         if self.source.set(source).is_err() {
             return;
         }
+        tokio::spawn(watch_disk(Arc::downgrade(self)));
         let evaluator = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
@@ -164,6 +172,17 @@ impl Evaluator {
         }
     }
 
+    /// No more rows while the disk is nearly full. Deletes and the catalog's changes, DROP and
+    /// TRUNCATE among them, may use what is kept for them: they make room.
+    fn refuse_growth(&self, writes: &[Write]) -> KvResult<()> {
+        let grows = |write: &Write| write.value.is_some() && !write.key.is_system();
+        if self.disk_nearly_full.load(Ordering::Relaxed) && writes.iter().any(grows) {
+            let text = "could not extend the data directory: no space left on device";
+            return Err(KvError::DiskFull(text.into()));
+        }
+        Ok(())
+    }
+
     /// A timestamp without waiting, if the oracle is served here and has one at hand.
     pub fn try_draw(&self, system: &dyn Group) -> Option<Timestamp> {
         self.oracle.try_draw(system, 1)
@@ -184,6 +203,20 @@ impl Evaluator {
     /// When a transaction that is heard of now will be taken for dead.
     fn expiry(&self) -> Duration {
         self.clock.monotonic() + TXN_EXPIRY
+    }
+}
+
+async fn watch_disk(evaluator: Weak<Evaluator>) {
+    while let Some(evaluator) = evaluator.upgrade() {
+        let full = evaluator.engine.is_nearly_full();
+        if evaluator.disk_nearly_full.swap(full, Ordering::Relaxed) != full {
+            match full {
+                true => tracing::error!("the disk is nearly full: no more rows are taken"),
+                false => tracing::info!("the disk has room again"),
+            }
+        }
+        drop(evaluator);
+        tokio::time::sleep(DISK_CHECK_INTERVAL).await;
     }
 }
 

@@ -18,7 +18,7 @@
 
 use core_domain::{Key, KvError, LockMode, Timestamp, TxnId, Value};
 use serde::{Deserialize, Serialize};
-use storage::{Cf, EngineReader, IterOptions, keyspace};
+use storage::{Cf, EngineReader, IterOptions, Lookup, keyspace};
 
 use crate::command::EngineOp;
 
@@ -58,14 +58,29 @@ pub(super) fn outcome_op(key: &Key, txn: TxnId, outcome: Outcome) -> EngineOp {
     EngineOp::put(Cf::Txn, keyspace::txn_key(key.as_ref(), txn), outcome.encode())
 }
 
+/// Reads what is recorded about transactions beside keys.
+pub(super) struct Outcomes<'a>(Lookup<'a>);
+
+impl<'a> Outcomes<'a> {
+    /// `count`: how many keys will be asked for, best in ascending order.
+    pub fn new(reader: &'a dyn EngineReader, count: usize) -> Self {
+        Self(Lookup::new(reader, Cf::Txn, count))
+    }
+
+    /// What is recorded about `txn` beside `key`.
+    pub fn beside(&mut self, key: &Key, txn: TxnId) -> Result<Option<Outcome>, KvError> {
+        let stored = self.0.get(&keyspace::txn_key(key.as_ref(), txn))?;
+        stored.map(|stored| Outcome::decode(&stored)).transpose()
+    }
+}
+
 /// What is recorded about `txn` beside `key`.
 pub(super) fn outcome_beside(
     reader: &dyn EngineReader,
     key: &Key,
     txn: TxnId,
 ) -> Result<Option<Outcome>, KvError> {
-    let stored = reader.get(Cf::Txn, &keyspace::txn_key(key.as_ref(), txn))?;
-    stored.map(|stored| Outcome::decode(&stored)).transpose()
+    Outcomes::new(reader, 1).beside(key, txn)
 }
 
 /// Everything prewritten on one key.
@@ -130,10 +145,24 @@ impl Intents {
     }
 }
 
+/// Reads what is prewritten on keys.
+pub(super) struct IntentReader<'a>(Lookup<'a>);
+
+impl<'a> IntentReader<'a> {
+    /// `count`: how many keys will be asked for, best in ascending order.
+    pub fn new(reader: &'a dyn EngineReader, count: usize) -> Self {
+        Self(Lookup::new(reader, Cf::Lock, count))
+    }
+
+    pub fn on(&mut self, key: &Key) -> Result<Intents, KvError> {
+        let stored = self.0.get(&keyspace::encode_key(key.as_ref()))?;
+        stored.map_or_else(|| Ok(Intents::default()), |stored| Intents::decode(&stored))
+    }
+}
+
 /// What is prewritten on `key`.
 pub(super) fn intents_on(reader: &dyn EngineReader, key: &Key) -> Result<Intents, KvError> {
-    let stored = reader.get(Cf::Lock, &keyspace::encode_key(key.as_ref()))?;
-    stored.map_or_else(|| Ok(Intents::default()), |stored| Intents::decode(&stored))
+    IntentReader::new(reader, 1).on(key)
 }
 
 /// Write intents in `span` that a read at `at` cannot pass, at most `count_max`.

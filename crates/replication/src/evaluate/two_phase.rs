@@ -15,7 +15,8 @@
 use super::commit::{Evaluated, Frees, Obstacle, version_op};
 use super::flight::Flight;
 use super::record::{
-    Intents, LockIntent, Outcome, WriteIntent, intents_on, outcome_beside, outcome_op,
+    IntentReader, Intents, LockIntent, Outcome, Outcomes, WriteIntent, intents_on, outcome_beside,
+    outcome_op,
 };
 use super::{
     Admission, LockedKey, Place, RangeError, RangeResponse, TXN_EXPIRY, Write, check_keys,
@@ -101,8 +102,10 @@ impl Place<'_> {
         let may_have_intents = state.may_have_intents;
         let mut intents_before = Vec::with_capacity(keys.len());
         let mut own_before = 0;
+        let mut outcomes = Outcomes::new(self.engine(), keys.len());
+        let mut reader = IntentReader::new(self.engine(), keys.len());
         for key in keys {
-            match outcome_beside(self.engine(), key, txn)? {
+            match outcomes.beside(key, txn)? {
                 Some(Outcome::RolledBack) => return Err(KvError::Aborted { txn }.into()),
                 // A late copy of a prewrite whose transaction is long committed.
                 Some(Outcome::Committed(at)) => {
@@ -111,7 +114,7 @@ impl Place<'_> {
                 None => {}
             }
             let intents = match may_have_intents {
-                true => intents_on(self.engine(), key)?,
+                true => reader.on(key)?,
                 false => Intents::default(),
             };
             let own_write = intents.write.as_ref().is_some_and(|intent| intent.txn == txn);
@@ -224,8 +227,9 @@ impl Place<'_> {
             return Err(Obstacle::Flight(flight));
         }
         let mut ops = Vec::with_capacity(2 * keys.len());
+        let mut reader = IntentReader::new(self.engine(), keys.len());
         for key in keys {
-            let mut intents = intents_on(self.engine(), key)?;
+            let mut intents = reader.on(key)?;
             let write = intents.write.clone().filter(|intent| intent.txn == txn);
             if intents.remove(txn) {
                 ops.push(intents.op(key));

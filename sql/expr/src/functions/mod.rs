@@ -11,7 +11,7 @@ mod privileges;
 mod regex;
 mod sequences;
 mod session;
-mod sets;
+pub(crate) mod sets;
 mod text;
 mod times;
 mod to_char;

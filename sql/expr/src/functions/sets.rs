@@ -5,12 +5,12 @@ use crate::args::{array, int4, interval, mismatch, numeric, timestamp, timestamp
 use crate::error::{ExprError, Result};
 use crate::registry::{Invocation, Registry, Volatility};
 use datum::datetime;
-use datum::{Datum, Interval, Numeric};
+use datum::{Datum, Interval, Numeric, SqlType};
 
 type Rows = Result<Vec<Vec<Datum>>>;
 
 /// Most rows of one call, since they are made at once.
-const ROWS_MAX: usize = 100_000_000;
+const ROWS_MAX: usize = 10_000_000;
 
 pub(super) fn register(r: &mut Registry) {
     for signature in [
@@ -87,30 +87,58 @@ fn too_many() -> ExprError {
 }
 
 fn integers(args: &[Datum], call: &Invocation<'_>) -> Rows {
-    let step = match args.get(2) {
-        Some(step) => step.as_i64(),
-        None => Some(1),
-    };
-    let (Some(start), Some(stop), Some(step)) = (args[0].as_i64(), args[1].as_i64(), step) else {
-        return mismatch(args);
-    };
-    if step == 0 {
-        return Err(zero_step());
-    }
-    let ty = call.result_type();
     let mut rows = Vec::new();
-    let mut at = start;
-    while if step > 0 { at <= stop } else { at >= stop } {
-        rows.push(vec![crate::cast::integer(at, ty)?]);
+    for value in Integers::new(args, call.result_type())? {
+        rows.push(vec![value?]);
         if rows.len() > ROWS_MAX {
             return Err(too_many());
         }
-        match at.checked_add(step) {
-            Some(next) => at = next,
-            None => break,
-        }
     }
     Ok(rows)
+}
+
+/// The numbers of an integer `generate_series`, one at a time.
+#[derive(Clone, Debug)]
+pub struct Integers {
+    next: Option<i64>,
+    stop: i64,
+    step: i64,
+    ty: SqlType,
+}
+
+impl Integers {
+    /// `args` as the function has them, none NULL; `ty`: its result type.
+    ///
+    /// # Errors
+    /// 22023 if the step is zero.
+    pub fn new(args: &[Datum], ty: &SqlType) -> Result<Self> {
+        let step = match args.get(2) {
+            Some(step) => step.as_i64(),
+            None => Some(1),
+        };
+        let (Some(start), Some(stop), Some(step)) = (args[0].as_i64(), args[1].as_i64(), step)
+        else {
+            return mismatch(args);
+        };
+        if step == 0 {
+            return Err(zero_step());
+        }
+        Ok(Self { next: Some(start), stop, step, ty: ty.clone() })
+    }
+}
+
+impl Iterator for Integers {
+    type Item = Result<Datum>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.next?;
+        if if self.step > 0 { at > self.stop } else { at < self.stop } {
+            self.next = None;
+            return None;
+        }
+        self.next = at.checked_add(self.step);
+        Some(crate::cast::integer(at, &self.ty))
+    }
 }
 
 fn numerics(args: &[Datum], _: &Invocation<'_>) -> Rows {

@@ -13,6 +13,9 @@ use crate::tree::{Expr, Position};
 use datum::{ColumnType, SqlType};
 use std::sync::Arc;
 
+/// PostgreSQL's functions that are not here at all.
+const UNSUPPORTED: &str = include_str!("unsupported.txt");
+
 impl Resolver<'_> {
     /// A call by (lower-case, unqualified) name; the planner has checked that a qualification is `pg_catalog`.
     /// `count(*)` is `count` without arguments.
@@ -222,6 +225,10 @@ impl Resolver<'_> {
     }
 
     fn missing(&self, name: &str, args: &[Expr], options: &CallOptions) -> ExprError {
+        if UNSUPPORTED.split_whitespace().any(|known| known == name) {
+            let error = ExprError::unsupported(format!("function {name}"));
+            return error.at(options.position);
+        }
         let error = ExprError::new(
             "42883",
             format!("function {name}({}) does not exist", type_names(args)),

@@ -10,8 +10,10 @@
 //! ```
 //!
 //! NOT IN stays an Apply: a NULL on either side must be seen.
+//!
+//! What is left of a filter over a join goes to the side that it speaks of.
 
-use crate::plan::{ApplyKind, JoinKind, Rel, RelNode};
+use crate::plan::{ApplyKind, JoinKind, Rel, RelNode, SetOperator};
 use datum::{ColumnType, SqlType};
 use expr::{BoundCast, CoercionContext, Comparison, Expr, Position};
 use std::sync::Arc;
@@ -74,12 +76,144 @@ fn simplify_filter(rel: &mut Rel) {
         simplify_filter(inner);
         break;
     }
+    conjuncts = push_down(input, conjuncts);
     if conjuncts.is_empty() {
         let inner = std::mem::replace(&mut **input, crate::bind::one_row());
         *rel = inner;
         return;
     }
     *predicate = Expr::conjunction(conjuncts);
+}
+
+/// Moves conditions on one side of a join to that side, where keys may answer them; answers those
+/// that stay. Correlated ones stay for [`decorrelate`].
+fn push_down(input: &mut Rel, conjuncts: Vec<Expr>) -> Vec<Expr> {
+    let movable = |c: &Expr| {
+        !c.is_volatile()
+            && !c.any(&mut |e| matches!(e, Expr::OuterColumn { .. } | Expr::Subquery { .. }))
+    };
+    let mut kept = Vec::new();
+    match &mut input.node {
+        RelNode::Join { kind, left, right, on, .. } => {
+            let width = left.fields.len();
+            let (to_left, to_right) = match kind {
+                JoinKind::Inner => (true, true),
+                JoinKind::Left | JoinKind::Semi | JoinKind::Anti => (true, false),
+                JoinKind::Right => (false, true),
+                JoinKind::Full => (false, false),
+            };
+            let (mut lefts, mut rights) = (Vec::new(), Vec::new());
+            for mut conjunct in conjuncts {
+                let columns = conjunct.columns();
+                let (Some(first), Some(last)) = (columns.first(), columns.last()) else {
+                    kept.push(conjunct);
+                    continue;
+                };
+                if to_left && *last < width && movable(&conjunct) {
+                    lefts.push(conjunct);
+                } else if to_right && *first >= width && movable(&conjunct) {
+                    conjunct.map_columns(&|i| i - width);
+                    rights.push(conjunct);
+                } else if *kind == JoinKind::Inner
+                    && movable(&conjunct)
+                    && let Some(pair) = equal_pair(&conjunct, width)
+                {
+                    // `FROM a, b WHERE a.id = b.id`
+                    on.push(pair);
+                } else {
+                    kept.push(conjunct);
+                }
+            }
+            // What is asked of a column holds for the column that it must equal.
+            let (mut there, mut back) = (Vec::new(), Vec::new());
+            for (l, r) in on.iter() {
+                there.extend(lefts.iter().filter_map(|c| twin(c, l, r)));
+                back.extend(rights.iter().filter_map(|c| twin(c, r, l)));
+            }
+            rights.extend(there);
+            lefts.extend(back);
+            filter_by(left, lefts);
+            filter_by(right, rights);
+        }
+        RelNode::Apply { left, .. } => {
+            let width = left.fields.len();
+            let mut lefts = Vec::new();
+            for conjunct in conjuncts {
+                match conjunct.columns().last() {
+                    Some(last) if *last < width && movable(&conjunct) => lefts.push(conjunct),
+                    _ => kept.push(conjunct),
+                }
+            }
+            filter_by(left, lefts);
+        }
+        // A view or subquery: what it passes on unchanged.
+        RelNode::Project { input: below, exprs } => {
+            let plain = |i: &usize| matches!(exprs.get(*i), Some(Expr::Column { .. }));
+            let mut moved = Vec::new();
+            for mut conjunct in conjuncts {
+                let columns = conjunct.columns();
+                if columns.is_empty() || !columns.iter().all(plain) || !movable(&conjunct) {
+                    kept.push(conjunct);
+                    continue;
+                }
+                conjunct.transform(&mut |part| {
+                    if let Expr::Column { index, .. } = part
+                        && let Some(inner) = exprs.get(*index)
+                    {
+                        *part = inner.clone();
+                    }
+                });
+                moved.push(conjunct);
+            }
+            filter_by(below, moved);
+        }
+        RelNode::SetOp { op: SetOperator::Union, left, right, .. } => {
+            let (moved, stay): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(movable);
+            filter_by(left, moved.clone());
+            filter_by(right, moved);
+            kept = stay;
+        }
+        _ => return conjuncts,
+    }
+    kept
+}
+
+/// `from = 5` as `to = 5`, where both are columns of one type.
+fn twin(conjunct: &Expr, from: &Expr, to: &Expr) -> Option<Expr> {
+    let (Expr::Column { index: from, ty: from_ty }, Expr::Column { ty: to_ty, .. }) = (from, to)
+    else {
+        return None;
+    };
+    let (_, a, b) = conjunct.as_comparison()?;
+    let is_from = |e: &Expr| matches!(e, Expr::Column { index, .. } if index == from);
+    let one = (is_from(a) && b.columns().is_empty()) || (is_from(b) && a.columns().is_empty());
+    if !one || from_ty.ty != to_ty.ty {
+        return None;
+    }
+    let mut twin = conjunct.clone();
+    twin.transform(&mut |part| {
+        if is_from(&*part) {
+            *part = to.clone();
+        }
+    });
+    Some(twin)
+}
+
+fn filter_by(rel: &mut Rel, conjuncts: Vec<Expr>) {
+    if conjuncts.is_empty() {
+        return;
+    }
+    if let RelNode::Filter { predicate, .. } = &mut rel.node {
+        let mut all = std::mem::replace(predicate, Expr::bool(true)).into_conjuncts();
+        all.extend(conjuncts);
+        *predicate = Expr::conjunction(all);
+    } else {
+        let fields = rel.fields.clone();
+        let input = Box::new(std::mem::replace(rel, crate::bind::one_row()));
+        let predicate = Expr::conjunction(conjuncts);
+        *rel = Rel::new(RelNode::Filter { input, predicate }, fields);
+    }
+    simplify_filter(rel);
 }
 
 fn semi_join(kind: &ApplyKind, left: &Rel, right: &Rel, use_: &Expr, column: usize) -> Option<Rel> {

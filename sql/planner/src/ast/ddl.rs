@@ -202,7 +202,7 @@ pub struct CreateSequenceStmt {
 
 #[derive(Clone, Debug)]
 pub enum SequenceOption {
-    Name,
+    Name(ObjectName),
     As(TypeName),
     Start(i64),
     Increment(i64),

@@ -354,7 +354,7 @@ impl Binder<'_> {
                     change.owned_by = Some(Some(self.owner_column(column)?));
                 }
                 SequenceOption::Restart(at) => change.restart = Some(*at),
-                SequenceOption::Name => {
+                SequenceOption::Name(_) => {
                     return Err(PlanError::new("42601", "SEQUENCE NAME is not allowed here"));
                 }
             }

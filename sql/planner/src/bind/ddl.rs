@@ -247,6 +247,9 @@ impl Binder<'_> {
                     sequence.owned_by = Some(self.owner_column(column)?);
                 }
                 SequenceOption::OwnedBy(None) => sequence.owned_by = None,
+                SequenceOption::Name(_) => {
+                    return Err(PlanError::new("42601", "SEQUENCE NAME is not allowed here"));
+                }
                 other => rest.push(other.clone()),
             }
         }

@@ -423,10 +423,16 @@ impl Binder<'_> {
         let own_name = calls.first().map(|(call, _)| super::call::column_name(call));
         let own =
             own_name.map(|name| TableAlias { name: Ident { name, pos }, columns: Vec::new() });
+        // `jsonb_array_elements` has named its column: value, whatever the alias.
+        let unnamed = match (&own, rel.fields.first()) {
+            (Some(own), Some(field)) => field.name == own.name.name,
+            _ => true,
+        };
         let alias = alias.or(own.as_ref());
         let mut renamed = alias.cloned();
         if let Some(renamed) = &mut renamed
             && names_alone
+            && unnamed
             && renamed.columns.is_empty()
         {
             // `generate_series(1, 3) g`: the column is called g too.

@@ -492,8 +492,9 @@ impl Binder<'_> {
                 SequenceOption::Max(n) => result.max = *n,
                 SequenceOption::Cache(n) => result.cache = Some(*n),
                 SequenceOption::Cycle(on) => result.cycle = Some(*on),
-                SequenceOption::Name => {
-                    return Err(PlanError::unsupported("SEQUENCE NAME of an identity column"));
+                SequenceOption::Name(name) => {
+                    let schema = self.creation_schema(name)?;
+                    result.name = Some((schema, name.name().to_string()));
                 }
                 SequenceOption::As(_) | SequenceOption::OwnedBy(_) | SequenceOption::Restart(_) => {
                     return Err(PlanError::new("42601", "invalid identity column option"));

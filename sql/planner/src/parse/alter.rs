@@ -211,6 +211,9 @@ impl Parser<'_> {
         {
             return self.skip_action(A::Nothing);
         }
+        if self.at_word("restart") {
+            return Err(crate::PlanError::unsupported("ALTER COLUMN ... RESTART"));
+        }
         self.accept_words(&["set", "data"]);
         self.expect_word("type")?;
         let ty = self.type_name()?;

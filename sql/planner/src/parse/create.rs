@@ -464,8 +464,7 @@ impl Parser<'_> {
             let option = if self.accept_word("as") {
                 SequenceOption::As(self.type_name()?)
             } else if self.accept_words(&["sequence", "name"]) {
-                self.object_name()?;
-                SequenceOption::Name
+                SequenceOption::Name(self.object_name()?)
             } else if self.accept_word("start") {
                 self.accept_word("with");
                 SequenceOption::Start(self.integer()?)

@@ -13,11 +13,13 @@ pub struct Parser<'a> {
     /// Where the statement begins; positions in the tree count from here.
     pub(super) base: usize,
     depth: usize,
+    /// How deep the tree is that has been built so far at this level of nesting.
+    height: usize,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(sql: &'a str, tokens: &'a [Token]) -> Self {
-        Self { sql, tokens, at: 0, base: 0, depth: 0 }
+        Self { sql, tokens, at: 0, base: 0, depth: 0, height: 0 }
     }
 
     pub(super) fn token(&self) -> &'a Token {
@@ -283,10 +285,19 @@ impl<'a> Parser<'a> {
         if self.depth >= NESTING_MAX {
             return Err(too_deep());
         }
+        let around = std::mem::take(&mut self.height);
         self.depth += 1;
         let result = stacker::maybe_grow(128 << 10, 1 << 20, || inner(self));
         self.depth -= 1;
+        self.height = around.max(self.height + 1);
         result
+    }
+
+    /// One more link of a chain that leans left, `1 + 1 + 1` or `x::a::b`: a tree as deep as the
+    /// chain is long, and as deep again as its first link.
+    pub(super) fn link(&mut self) -> Result<()> {
+        self.height += 1;
+        if self.height > NESTING_MAX { Err(too_deep()) } else { Ok(()) }
     }
 }
 

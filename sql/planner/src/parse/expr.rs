@@ -45,14 +45,9 @@ impl Parser<'_> {
     fn binary(&mut self, min: u8) -> Result<Expr> {
         self.nested(|p| {
             let mut left = p.prefix(min)?;
-            let mut links = 0;
             while let Some(next) = p.infix(&mut left, min)? {
                 left = next;
-                // Long chains lean left: as deep as they are long.
-                links += 1;
-                if links > super::NESTING_MAX {
-                    return Err(super::cursor::too_deep());
-                }
+                p.link()?;
             }
             Ok(left)
         })
@@ -354,6 +349,7 @@ impl Parser<'_> {
                 }
                 _ => return Ok(expr),
             }
+            self.link()?;
         }
     }
 

@@ -106,7 +106,7 @@ impl Parser<'_> {
         let outer = self.base;
         let start = self.token().start;
         self.base = start;
-        let ast = self.statement()?;
+        let ast = self.nested(|p| p.statement())?;
         self.base = outer;
         Ok(Statement {
             text: self.sql[start..self.previous_end()].into(),

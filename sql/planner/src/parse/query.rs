@@ -137,6 +137,8 @@ impl Parser<'_> {
                 p.accept_word("materialized").then_some(true)
             };
             let body = p.parenthesised(|p| p.nested(|p| p.cte_body()))?;
+            // Each may stand in the one after it.
+            p.link()?;
             if p.at_one_of(&["search", "cycle"]) {
                 return Err(crate::PlanError::unsupported("SEARCH and CYCLE in WITH"));
             }
@@ -163,7 +165,6 @@ impl Parser<'_> {
     fn set_expr(&mut self, min: u8) -> Result<SetExpr> {
         self.nested(|p| {
             let mut left = p.set_operand()?;
-            let mut links = 0;
             loop {
                 let (op, power) = match p.peek() {
                     Tok::Word(w) if w == "union" => (SetOperator::Union, 1),
@@ -174,10 +175,7 @@ impl Parser<'_> {
                 if power <= min {
                     return Ok(left);
                 }
-                links += 1;
-                if links > super::NESTING_MAX {
-                    return Err(super::cursor::too_deep());
-                }
+                p.link()?;
                 let pos = p.pos();
                 p.advance();
                 let all = p.accept_one_of(&["all", "distinct"]) == Some(0);

@@ -237,7 +237,13 @@ impl Parser<'_> {
             let text = self.string()?;
             let mut modifiers = Vec::new();
             self.interval_fields(&mut modifiers)?;
-            return Ok(SettingValue::Values(vec![text]));
+            // The interval counts east; the name of a zone with minutes counts west.
+            let west = match (text.contains(':'), text.strip_prefix('-')) {
+                (false, _) => text,
+                (true, Some(hours)) => format!("+{hours}"),
+                (true, None) => format!("-{}", text.trim_start_matches('+')),
+            };
+            return Ok(SettingValue::Values(vec![west]));
         }
         Ok(SettingValue::Values(vec![self.setting_item()?]))
     }

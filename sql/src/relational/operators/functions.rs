@@ -4,8 +4,9 @@ use super::values;
 use crate::error::SqlResult;
 use crate::outcome::Row;
 use crate::relational::QueryContext;
-use datum::Datum;
+use datum::{Datum, SqlType};
 use planner::plan::{ProjectItem, SetCall, TableFunctionCall, TableFunctionSource};
+use std::sync::Arc;
 
 fn call(call: &SetCall, row: &[Datum], context: &QueryContext) -> SqlResult<Vec<Row>> {
     let arguments = values(&call.args, row, context)?;
@@ -32,7 +33,7 @@ pub fn project_set(
                     Filled::Scalar(expr.eval(&row, &context.eval.borrow())?)
                 }
                 ProjectItem::Set(set) => {
-                    let set = call(set, &row, context)?;
+                    let set = one_column(set, call(set, &row, context)?);
                     longest = longest.max(set.len());
                     Filled::Set(set)
                 }
@@ -53,7 +54,17 @@ pub fn project_set(
     Ok(out)
 }
 
-/// A row of a set function in a place for one value; the planner allows one column there.
+/// A function of several columns gives records where one value has its place.
+fn one_column(set: &SetCall, rows: Vec<Row>) -> Vec<Row> {
+    let columns = &set.function.columns;
+    if columns.len() < 2 {
+        return rows;
+    }
+    let types: Arc<[SqlType]> = columns.iter().map(|(_, ty)| ty.ty.clone()).collect();
+    rows.into_iter().map(|row| vec![Datum::record(types.clone(), row)]).collect()
+}
+
+/// A row of a set function in a place for one value.
 fn one_value(row: Option<&Row>) -> Datum {
     row.and_then(|row| row.first()).cloned().unwrap_or_default()
 }

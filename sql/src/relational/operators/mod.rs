@@ -30,7 +30,7 @@ use planner::plan::SortKey;
 use std::cmp::Ordering;
 
 /// The values of expressions over a row.
-fn values<'a>(
+pub fn values<'a>(
     exprs: impl IntoIterator<Item = &'a Expr>,
     row: &[Datum],
     context: &QueryContext,
