@@ -96,7 +96,7 @@ mod tests {
             }
             engine.write(batch, false).unwrap();
             let ascending: Vec<u8> = (0..120).collect();
-            let jumping: Vec<u8> = (0..120).map(|n| n * 37 % 120).collect();
+            let jumping: Vec<u8> = (0..120u16).map(|n| (n * 37 % 120) as u8).collect();
             for order in [ascending, jumping] {
                 let mut many = Lookup::new(engine, Cf::Lock, order.len());
                 let mut single = Lookup::new(engine, Cf::Lock, 1);

@@ -104,3 +104,10 @@ impl From<DatumError> for ExprError {
         own
     }
 }
+
+/// Bytes in one value, about what PostgreSQL allows.
+pub(crate) const VALUE_BYTES_MAX: usize = 0x3fff_ffff;
+
+pub(crate) fn too_large() -> ExprError {
+    ExprError::new("54000", "requested length too large")
+}

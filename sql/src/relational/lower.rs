@@ -19,7 +19,8 @@ use crate::outcome::Row;
 use datafusion::arrow::datatypes::{Field as ArrowField, Schema};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::JoinType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{JoinType, Result as DfResult};
 use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionContext;
@@ -27,6 +28,8 @@ use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, Sort};
 use datafusion::logical_expr::{
     AggregateUDF, Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, lit,
 };
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionConfig;
 use datum::{Datum, SqlType, TypeContext};
@@ -78,7 +81,19 @@ pub async fn run(plan: LogicalPlan) -> SqlResult<SendableRecordBatchStream> {
     config.options_mut().optimizer.repartition_aggregations = false;
     let session = SessionContext::new_with_config_rt(config, memory::runtime());
     let physical = session.state().create_physical_plan(&plan).await.map_err(into_sql)?;
+    let physical = physical.transform_up(yielding).map_err(into_sql)?.data;
     datafusion::physical_plan::execute_stream(physical, session.task_ctx()).map_err(into_sql)
+}
+
+/// Joins make any number of rows of few: without a pause between batches, neither a time-out nor a
+/// cancel request would be heard while a node above collects them.
+fn yielding(node: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn ExecutionPlan>>> {
+    Ok(match node.name() {
+        "NestedLoopJoinExec" | "CrossJoinExec" | "HashJoinExec" => {
+            Transformed::yes(Arc::new(CooperativeExec::new(node)))
+        }
+        _ => Transformed::no(node),
+    })
 }
 
 /// The rows of what one table's keys answer: a subquery that runs once per outer row must not read

@@ -23,6 +23,7 @@ use super::{
 };
 use core_domain::{Key, KvError, Timestamp, TxnId, TxnStatus};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use storage::{Cf, IterOptions, keyspace};
 
 impl From<Outcome> for TxnStatus {
@@ -33,6 +34,9 @@ impl From<Outcome> for TxnStatus {
         }
     }
 }
+
+/// What one entry carries that finishes intents.
+const RESOLVE_BYTES_MAX: usize = 1 << 20;
 
 /// What an evaluation leads to.
 enum Step {
@@ -183,7 +187,7 @@ impl Place<'_> {
                 return Err(KvError::Internal(text).into());
             }
             let outcome = Outcome::Committed(commit);
-            let mut evaluated = self.finish(admission, txn, outcome, &all)?;
+            let mut evaluated = self.finish(admission, txn, outcome, &all, usize::MAX)?;
             evaluated.ops.push(outcome_op(&primary, txn, outcome));
             let frees = Frees::Keys(txn, all.clone());
             Ok(Step::Propose(evaluated, frees, RangeResponse::Committed(commit)))
@@ -212,12 +216,14 @@ impl Place<'_> {
     }
 
     /// Takes the intents of `txn` off `keys`: into versions, or into nothing with a marker each.
+    /// Only off the first of them, at least one, if all together are more than `bytes_max`.
     fn finish(
         &self,
         admission: &Admission,
         txn: TxnId,
         outcome: Outcome,
         keys: &[Key],
+        bytes_max: usize,
     ) -> Result<Evaluated, Obstacle> {
         let mut state = self.gate.state.lock();
         if state.term != admission.term {
@@ -228,8 +234,16 @@ impl Place<'_> {
         }
         let mut ops = Vec::with_capacity(2 * keys.len());
         let mut reader = IntentReader::new(self.engine(), keys.len());
+        let mut taken = 0;
+        let mut bytes = 0;
         for key in keys {
             let mut intents = reader.on(key)?;
+            let value = intents.write.as_ref().and_then(|intent| intent.value.as_ref());
+            bytes += 2 * key.len() + value.map_or(0, |value| value.len());
+            if taken > 0 && bytes > bytes_max {
+                break;
+            }
+            taken += 1;
             let write = intents.write.clone().filter(|intent| intent.txn == txn);
             if intents.remove(txn) {
                 ops.push(intents.op(key));
@@ -248,8 +262,9 @@ impl Place<'_> {
             Outcome::RolledBack => Timestamp::MAX,
         };
         let flight = Flight::new(txn, at);
+        let keys = keys[..taken].to_vec();
         state.flights.take_off(&flight, keys.iter());
-        Ok(Evaluated { flight, keys: keys.to_vec(), ops })
+        Ok(Evaluated { flight, keys, ops })
     }
 
     pub(super) async fn resolve(
@@ -258,16 +273,24 @@ impl Place<'_> {
         outcome: Outcome,
         keys: Vec<Key>,
     ) -> Result<RangeResponse, RangeError> {
-        self.step(&keys, |admission| {
-            let evaluated = self.finish(admission, txn, outcome, &keys)?;
-            if evaluated.ops.is_empty() {
-                self.gate.state.lock().flights.land(&evaluated.flight, keys.iter());
-                self.evaluator.locks.lock().release_keys(txn, &keys);
-                return Ok(Step::Answer(RangeResponse::Done));
-            }
-            Ok(Step::Propose(evaluated, Frees::Keys(txn, keys.clone()), RangeResponse::Done))
-        })
-        .await
+        let mut left = &keys[..];
+        while !left.is_empty() {
+            let taken = AtomicUsize::new(0);
+            self.step(left, |admission| {
+                let evaluated = self.finish(admission, txn, outcome, left, RESOLVE_BYTES_MAX)?;
+                taken.store(evaluated.keys.len(), Ordering::Relaxed);
+                if evaluated.ops.is_empty() {
+                    self.gate.state.lock().flights.land(&evaluated.flight, evaluated.keys.iter());
+                    self.evaluator.locks.lock().release_keys(txn, &evaluated.keys);
+                    return Ok(Step::Answer(RangeResponse::Done));
+                }
+                let frees = Frees::Keys(txn, evaluated.keys.clone());
+                Ok(Step::Propose(evaluated, frees, RangeResponse::Done))
+            })
+            .await?;
+            left = &left[taken.into_inner()..];
+        }
+        Ok(RangeResponse::Done)
     }
 
     pub(super) async fn rollback(
@@ -289,7 +312,7 @@ impl Place<'_> {
         if let Some(outcome) = self.decided(admission, keys, primary, txn)? {
             return Ok(Step::Answer(RangeResponse::Status(outcome.into())));
         }
-        let evaluated = self.finish(admission, txn, Outcome::RolledBack, keys)?;
+        let evaluated = self.finish(admission, txn, Outcome::RolledBack, keys, usize::MAX)?;
         let frees = Frees::Keys(txn, keys.to_vec());
         Ok(Step::Propose(evaluated, frees, RangeResponse::Status(TxnStatus::RolledBack)))
     }

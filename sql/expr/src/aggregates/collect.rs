@@ -2,7 +2,7 @@
 
 use super::{Accumulator, first, same};
 use crate::context::EvalContext;
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, VALUE_BYTES_MAX, too_large};
 use crate::evaluate::stack_arrays;
 use crate::json_build;
 use crate::registry::{RecordShape, Registry};
@@ -18,8 +18,8 @@ pub(super) fn register(r: &mut Registry) {
         let element = bound.ty.ty.element_type().unwrap_or(SqlType::Text);
         Box::new(Arrays { element, items: Vec::new(), bytes: 0, nested: true })
     });
-    r.aggregate("string_agg(text, text) text", |_| Box::new(Strings::default()));
-    r.aggregate("string_agg(bytea, bytea) bytea", |_| Box::new(Bytes::default()));
+    r.aggregate("string_agg(text, text) text", |_| Box::new(Joined::new(true)));
+    r.aggregate("string_agg(bytea, bytea) bytea", |_| Box::new(Joined::new(false)));
     for (signature, binary) in
         [("json_agg(anyelement) json", false), ("jsonb_agg(anyelement) jsonb", true)]
     {
@@ -78,96 +78,71 @@ impl Accumulator for Arrays {
 }
 
 /// The first value's delimiter is not used.
-#[derive(Default)]
-struct Strings {
-    joined: Option<String>,
-    /// What `merge` puts before the other state's text.
-    first_delimiter: String,
-}
-
-impl Accumulator for Strings {
-    fn update(&mut self, args: &[Datum], _: &EvalContext<'_>) -> Result<()> {
-        let Some(value) = first(args).as_str() else { return Ok(()) };
-        let delimiter = args.get(1).and_then(Datum::as_str).unwrap_or("");
-        match &mut self.joined {
-            None => {
-                delimiter.clone_into(&mut self.first_delimiter);
-                self.joined = Some(value.to_owned());
-            }
-            Some(joined) => {
-                joined.push_str(delimiter);
-                joined.push_str(value);
-            }
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, other: Box<dyn Accumulator>) -> Result<()> {
-        let other = same::<Self>(other)?;
-        match (&mut self.joined, other.joined) {
-            (_, None) => {}
-            (Some(joined), Some(more)) => {
-                joined.push_str(&other.first_delimiter);
-                joined.push_str(&more);
-            }
-            (None, Some(more)) => {
-                self.joined = Some(more);
-                self.first_delimiter = other.first_delimiter;
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&self, _: &EvalContext<'_>) -> EvalResult {
-        Ok(self.joined.as_deref().map_or(Datum::Null, Datum::text))
-    }
-
-    fn size_bytes(&self) -> usize {
-        64 + self.joined.as_ref().map_or(0, String::len)
-    }
-}
-
-#[derive(Default)]
-struct Bytes {
+/// `string_agg` of text or of bytea.
+struct Joined {
+    is_text: bool,
     joined: Option<Vec<u8>>,
     first_delimiter: Vec<u8>,
 }
 
-impl Accumulator for Bytes {
+impl Joined {
+    fn new(is_text: bool) -> Self {
+        Self { is_text, joined: None, first_delimiter: Vec::new() }
+    }
+
+    fn bytes<'a>(&self, value: &'a Datum) -> Option<&'a [u8]> {
+        if self.is_text { value.as_str().map(str::as_bytes) } else { value.as_bytes() }
+    }
+
+    fn append(joined: &mut Vec<u8>, delimiter: &[u8], value: &[u8]) -> Result<()> {
+        if joined.len() + delimiter.len() + value.len() > VALUE_BYTES_MAX {
+            return Err(too_large());
+        }
+        joined.extend_from_slice(delimiter);
+        joined.extend_from_slice(value);
+        Ok(())
+    }
+}
+
+impl Accumulator for Joined {
     fn update(&mut self, args: &[Datum], _: &EvalContext<'_>) -> Result<()> {
-        let Some(value) = first(args).as_bytes() else { return Ok(()) };
-        let delimiter = args.get(1).and_then(Datum::as_bytes).unwrap_or(&[]);
+        let Some(value) = self.bytes(first(args)) else { return Ok(()) };
+        let delimiter = args.get(1).and_then(|arg| self.bytes(arg)).unwrap_or_default();
         match &mut self.joined {
+            Some(joined) => Self::append(joined, delimiter, value),
             None => {
                 self.first_delimiter = delimiter.to_vec();
                 self.joined = Some(value.to_vec());
-            }
-            Some(joined) => {
-                joined.extend_from_slice(delimiter);
-                joined.extend_from_slice(value);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn merge(&mut self, other: Box<dyn Accumulator>) -> Result<()> {
         let other = same::<Self>(other)?;
         match (&mut self.joined, other.joined) {
-            (_, None) => {}
-            (Some(joined), Some(more)) => {
-                joined.extend_from_slice(&other.first_delimiter);
-                joined.extend_from_slice(&more);
-            }
+            (_, None) => Ok(()),
+            (Some(joined), Some(more)) => Self::append(joined, &other.first_delimiter, &more),
             (None, Some(more)) => {
                 self.joined = Some(more);
                 self.first_delimiter = other.first_delimiter;
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn finish(&self, _: &EvalContext<'_>) -> EvalResult {
-        Ok(self.joined.as_deref().map_or(Datum::Null, Datum::bytea))
+        Ok(match &self.joined {
+            None => Datum::Null,
+            Some(joined) if self.is_text => {
+                Datum::text(std::str::from_utf8(joined).expect("joined from text"))
+            }
+            Some(joined) => Datum::bytea(joined),
+        })
+    }
+
+    fn size_bytes(&self) -> usize {
+        64 + self.joined.as_ref().map_or(0, Vec::len)
     }
 }
 

@@ -1,7 +1,7 @@
 //! String functions. Positions and lengths are in characters, from one.
 
 use crate::args::{int4, int4_or, text, text_or};
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, VALUE_BYTES_MAX, too_large};
 use crate::like;
 use crate::registry::{Invocation, Registry};
 use datum::{Datum, SqlType};
@@ -179,7 +179,7 @@ fn register_changes(r: &mut Registry) {
     });
     r.strict("repeat(text, int4) text", |args, _| {
         let (s, count) = (text(args, 0)?, int4(args, 1)?.max(0) as usize);
-        if s.len().saturating_mul(count) > TEXT_BYTES_MAX {
+        if s.len().saturating_mul(count) > VALUE_BYTES_MAX {
             return Err(too_large());
         }
         Ok(s.repeat(count).into())
@@ -238,13 +238,6 @@ pub(super) fn variadic_type<'a>(call: &'a Invocation<'_>, index: usize) -> &'a S
     call.arg_type(index)
 }
 
-/// Bytes in one value, about what PostgreSQL allows.
-const TEXT_BYTES_MAX: usize = 0x3fff_ffff;
-
-fn too_large() -> ExprError {
-    ExprError::new("54000", "requested length too large")
-}
-
 /// One to one, as the C library does it: `ß` stays.
 fn upper(c: char) -> impl Iterator<Item = char> {
     let mut all = c.to_uppercase();
@@ -269,7 +262,7 @@ fn initcap(s: &str) -> String {
 fn pad(args: &[Datum], left: bool) -> EvalResult {
     let (s, wanted) = (text(args, 0)?, int4(args, 1)?.max(0) as usize);
     let fill = text_or(args, 2, " ")?;
-    if wanted > TEXT_BYTES_MAX / 4 {
+    if wanted > VALUE_BYTES_MAX / 4 {
         return Err(too_large());
     }
     let length = s.chars().count();
