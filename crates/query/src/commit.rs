@@ -23,10 +23,11 @@ use std::time::Instant;
 /// Most that goes into one entry: commands are refused above 4 MiB.
 const PART_BYTES_MAX: usize = 1 << 20;
 const PART_KEYS_MAX: usize = 10_000;
-/// Parts prewritten at once.
+/// Parts prewritten or resolved at once.
 const PARTS_AT_ONCE: usize = 4;
-/// Keys finished by one entry after a commit.
-const RESOLVE_KEYS: usize = 250;
+/// A commit of more parts is answered when its intents are resolved: whoever wrote so much waits for
+/// it, not those who come after.
+const BACKGROUND_PARTS_MAX: usize = 8;
 
 /// What one request of a commit carries.
 #[derive(Clone, Debug)]
@@ -286,8 +287,13 @@ impl Commit {
         let committed = self.commit_primary(&parts[0], commit, started).await;
         match committed {
             Ok(at) => {
-                let others = parts.into_iter().skip(1).collect();
-                tokio::spawn(self.clone().resolve(others, Outcome::Committed(at)));
+                let others: Vec<Part> = parts.into_iter().skip(1).collect();
+                let many = others.len() > BACKGROUND_PARTS_MAX;
+                let resolved = tokio::spawn(self.clone().resolve(others, Outcome::Committed(at)));
+                if many {
+                    // Decided all the same if the task is lost: others finish it.
+                    let _ = resolved.await;
+                }
                 Ok(at)
             }
             Err(Failure::Unknown) => Err(Failure::Unknown),
@@ -399,15 +405,14 @@ impl Commit {
     }
 
     async fn resolve(self, parts: Vec<Part>, outcome: Outcome) {
-        // Small steps, half of the time: what is decided must not hold up what is going on.
+        let mut resolving = Vec::with_capacity(parts.len());
         for part in &parts {
-            for keys in part.keys().chunks(RESOLVE_KEYS) {
-                let started = Instant::now();
-                let resolved = self.shared.resolve(self.txn, outcome, keys.to_vec()).await;
-                tokio::time::sleep(started.elapsed()).await;
-                if let Err(error) = resolved {
-                    tracing::debug!(txn = %self.txn, %error, "intents left to whoever meets them");
-                }
+            resolving.push(self.shared.resolve(self.txn, outcome, part.keys()).boxed());
+        }
+        let mut resolved = futures::stream::iter(resolving).buffer_unordered(PARTS_AT_ONCE);
+        while let Some(result) = resolved.next().await {
+            if let Err(error) = result {
+                tracing::debug!(txn = %self.txn, %error, "intents left to whoever meets them");
             }
         }
     }
