@@ -12,12 +12,13 @@ use crate::table_code::TableCodes;
 use crate::table_locks::TableLocks;
 use catalog::virtual_tables::{NodeInfo, RangeInfo};
 use catalog::{Catalog, DatabaseDescriptor};
-use core_domain::{ClusterId, KvStore, NodeId, Timestamp, TokenKey};
+use core_domain::{ClusterId, KvStore, KvTransaction, NodeId, Timestamp, TokenKey};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// What a server is told at its start.
 pub struct ServerConfig {
@@ -88,6 +89,8 @@ pub struct Server {
     pub(crate) started_at: i64,
     /// The newest timestamp any session has seen: no token beyond it was given out here.
     newest_seen: AtomicU64,
+    /// Transactions of this node, ended ones now and then taken out.
+    open: Mutex<Vec<Weak<dyn KvTransaction>>>,
     sessions: Mutex<HashMap<i32, Arc<SessionCore>>>,
     next_pid: AtomicI32,
     shutting_down: AtomicBool,
@@ -104,12 +107,31 @@ impl Server {
             table_locks: TableLocks::default(),
             started_at: crate::session::now_micros(),
             newest_seen: AtomicU64::new(0),
+            open: Mutex::default(),
             sessions: Mutex::default(),
             next_pid: AtomicI32::new(1),
             shutting_down: AtomicBool::new(false),
             kv,
             config,
         })
+    }
+
+    /// Remembers a transaction for [`Server::others_ended`].
+    pub(crate) fn opened(&self, kv: &Arc<dyn KvTransaction>) {
+        let mut open = self.open.lock();
+        if open.len() == open.capacity() {
+            open.retain(|known| known.strong_count() > 0);
+        }
+        open.push(Arc::downgrade(kv));
+    }
+
+    /// Returns once every transaction that is open now has ended: nobody reads by a catalog from
+    /// before any more.
+    pub(crate) async fn others_ended(&self) {
+        let known = self.open.lock().clone();
+        while known.iter().any(|kv| kv.strong_count() > 0) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Opens a session.

@@ -18,7 +18,7 @@ use futures::{FutureExt, StreamExt};
 use replication::RangeDescriptor;
 use replication::evaluate::{LockedKey, Outcome, RangeError, RangeRequest, RangeResponse, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most that goes into one entry: commands are refused above 4 MiB.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -28,6 +28,8 @@ const PARTS_AT_ONCE: usize = 4;
 /// A commit of more parts is answered when its intents are resolved: whoever wrote so much waits for
 /// it, not those who come after.
 const BACKGROUND_PARTS_MAX: usize = 8;
+/// It is decided all the same: not longer than this.
+const RESOLVE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What one request of a commit carries.
 #[derive(Clone, Debug)]
@@ -292,7 +294,7 @@ impl Commit {
                 let resolved = tokio::spawn(self.clone().resolve(others, Outcome::Committed(at)));
                 if many {
                     // Decided all the same if the task is lost: others finish it.
-                    let _ = resolved.await;
+                    let _ = tokio::time::timeout(RESOLVE_WAIT_MAX, resolved).await;
                 }
                 Ok(at)
             }

@@ -5,6 +5,9 @@
 //! applies are (protocol.md, rule 13). What an entry does depends on nothing but the entry and the
 //! applied state.
 
+#[cfg(test)]
+mod golden;
+
 use crate::command::{Applied, Body, Command};
 use crate::descriptor::{RangeDescriptor, ReplicaPlace, ReplicaRole};
 use crate::error::{ReplicationError, Result};

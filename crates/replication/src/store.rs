@@ -344,7 +344,7 @@ impl Store {
             snapshot::delete_span(&mut batch, &span);
         }
         let next = RangeId(range.0 + 1);
-        batch.delete_range(Cf::Raft, range_start(range), range_start(next));
+        batch.delete_range(Cf::Raft, format::range_start(range), format::range_start(next));
         let tombstone = format::seal(&ReplicaId(id.0 + 1));
         batch.put(Cf::Raft, format::key(range, Tag::Tombstone), tombstone);
         self.engine().write(batch, true).map_err(storage_error)?;
@@ -364,8 +364,10 @@ impl Store {
         let mut next = Some(RangeId(0));
         while let Some(from) = next {
             let range = {
-                let options =
-                    IterOptions { lower: Some(range_start(from)), ..IterOptions::default() };
+                let options = IterOptions {
+                    lower: Some(format::range_start(from)),
+                    ..IterOptions::default()
+                };
                 let mut iter = self.engine().iter(Cf::Raft, options);
                 iter.seek_to_first();
                 iter.status().map_err(storage_error)?;
@@ -424,10 +426,6 @@ impl Store {
             }
         }
     }
-}
-
-fn range_start(range: RangeId) -> Vec<u8> {
-    range.0.to_be_bytes().to_vec()
 }
 
 async fn keep_house(store: Weak<Store>, mut events: mpsc::UnboundedReceiver<HostEvent>) {

@@ -214,12 +214,20 @@ fn code_of(table: u32, ctx: &ExecContext) -> SqlResult<Arc<TableCode>> {
 }
 
 /// What a committed change leaves to do; failures leave garbage, never damage.
+///
+/// Erasing shows to readers of every timestamp, so it waits for everybody who may still read by the
+/// old catalog. Those of other nodes are not known here: where there are other nodes, dropped data
+/// stay until there is garbage collection.
 pub(crate) async fn finish(server: Arc<Server>, at_commit: AtCommit) {
     for group in at_commit.new_groups {
         if let Err(error) = server.kv.split_at(&Key::group_start(group)).await {
             tracing::warn!(%error, group, "a table group has no range of its own yet");
         }
     }
+    if at_commit.dropped_spans.is_empty() || server.config.cluster_view.nodes().len() > 1 {
+        return;
+    }
+    server.others_ended().await;
     for span in at_commit.dropped_spans {
         if let Err(error) = server.kv.erase(&span).await {
             tracing::warn!(%error, start = %span.start, "dropped data is still there");

@@ -102,6 +102,7 @@ async fn looked_up(
     rel: &Rel,
     rows_max: usize,
     exec: Arc<ExecContext>,
+    kept: Option<&Kept>,
 ) -> SqlResult<Option<Vec<Row>>> {
     let Some(plan) = planner::access::oltp_plan(rel) else { return Ok(None) };
     let by_key = plan.table.is_none() || !plan.access.is_full_scan();
@@ -111,12 +112,34 @@ async fn looked_up(
     let mut stream = crate::oltp::execute(&plan, &exec).await?;
     let mut rows = Vec::new();
     while let Some(page) = stream.next(LOOKED_UP_ROWS_MAX).await? {
+        if let Some(kept) = kept {
+            kept.rows(&page)?;
+        }
         rows.extend(page);
         if rows.len() > rows_max {
             return Ok(None);
         }
     }
     Ok(Some(rows))
+}
+
+/// What a chain of unions joins together, in order: one node, however long the chain. Under UNION,
+/// an inner UNION ALL may as well keep its duplicates.
+fn union_arms(rel: &Rel, all: bool) -> Vec<&Rel> {
+    let mut arms = Vec::new();
+    let mut open = vec![rel];
+    while let Some(rel) = open.pop() {
+        match &rel.node {
+            RelNode::SetOp { op: SetOperator::Union, all: inner, left, right }
+                if *inner || !all =>
+            {
+                open.push(right);
+                open.push(left);
+            }
+            _ => arms.push(rel),
+        }
+    }
+    arms
 }
 
 /// `column = value`, for keys to answer.
@@ -143,8 +166,9 @@ impl Lowering {
     pub fn rows<'a>(&'a mut self, rel: &'a Rel) -> BoxFuture<'a, SqlResult<Vec<Row>>> {
         Box::pin(async move {
             use futures::StreamExt;
-            if let Some(rows) = looked_up(rel, usize::MAX, self.context.exec.clone()).await? {
-                self.kept.rows(&rows)?;
+            if let Some(rows) =
+                looked_up(rel, usize::MAX, self.context.exec.clone(), Some(&self.kept)).await?
+            {
                 return Ok(rows);
             }
             let types: Vec<SqlType> = types_of(&rel.fields);
@@ -199,7 +223,8 @@ impl Lowering {
                 RelNode::Filter { input, predicate } => {
                     if matches!(input.node, RelNode::Scan { .. })
                         && let Some(rows) =
-                            looked_up(rel, LOOKED_UP_ROWS_MAX, self.context.exec.clone()).await?
+                            looked_up(rel, LOOKED_UP_ROWS_MAX, self.context.exec.clone(), None)
+                                .await?
                     {
                         return self.table(&rel.fields, &rows);
                     }
@@ -246,10 +271,12 @@ impl Lowering {
                     let input = self.lower(input).await?;
                     self.distinct(input)
                 }
-                RelNode::SetOp { op: SetOperator::Union, all, left, right } => {
-                    let left = self.lower(left).await?;
-                    let right = self.lower(right).await?;
-                    let inputs = vec![self.anonymous(left)?, self.anonymous(right)?];
+                RelNode::SetOp { op: SetOperator::Union, all, .. } => {
+                    let mut inputs = Vec::new();
+                    for arm in union_arms(rel, *all) {
+                        let arm = self.lower(arm).await?;
+                        inputs.push(self.anonymous(arm)?);
+                    }
                     let union = self.append(inputs, &rel.fields).await?;
                     if *all { Ok(union) } else { self.distinct(union) }
                 }
@@ -520,7 +547,7 @@ impl Lowering {
             return Ok(None);
         }
         let exec = self.context.exec.clone();
-        let Some(rows) = looked_up(few, JOINED_BY_KEY_ROWS_MAX, exec.clone()).await? else {
+        let Some(rows) = looked_up(few, JOINED_BY_KEY_ROWS_MAX, exec.clone(), None).await? else {
             return Ok(None);
         };
         let mut seen = HashSet::new();
@@ -547,7 +574,7 @@ impl Lowering {
             let predicate = Expr::conjunction(terms);
             let node = RelNode::Filter { input: Box::new(scan.clone()), predicate };
             let rel = Rel::new(node, scan.fields.clone());
-            let Some(found) = looked_up(&rel, LOOKED_UP_ROWS_MAX, exec.clone()).await? else {
+            let Some(found) = looked_up(&rel, LOOKED_UP_ROWS_MAX, exec.clone(), None).await? else {
                 return Ok(None);
             };
             partners.extend(found);

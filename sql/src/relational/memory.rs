@@ -42,11 +42,5 @@ impl Kept {
 
 /// Twice, because rows become the batches of the next node while they are still there.
 fn row_bytes(row: &[Datum]) -> usize {
-    let of_value = |value: &Datum| match value {
-        Datum::Text(text) => text.len(),
-        Datum::Bytea(bytes) => bytes.len(),
-        _ => 0,
-    };
-    let values: usize = row.iter().map(|value| size_of::<Datum>() + of_value(value)).sum();
-    2 * (size_of::<Row>() + values)
+    2 * (size_of::<Row>() + row.iter().map(Datum::size_bytes).sum::<usize>())
 }

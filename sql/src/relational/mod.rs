@@ -12,7 +12,7 @@
 //! batch.rs      datums in Arrow arrays            lower.rs      Rel to logical plan
 //! kernel.rs     expressions as functions          scan.rs       tables as providers
 //! aggregate.rs  accumulators as functions         operators/    nodes of our own
-//! series.rs     generate_series as a stream   memory.rs     how much queries may keep
+//! series.rs     generate_series as a stream       memory.rs     how much queries may keep
 //! append.rs     UNION ALL                         fault.rs      errors across the border
 //! ```
 //!

@@ -194,7 +194,8 @@ impl Session {
         let mut outcome = outcome?;
         if let Some(deadline) = deadline {
             // What never waited was not interrupted; the rows to come have the time that is left.
-            if tokio::time::Instant::now() >= deadline {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if left.is_zero() {
                 return Err(timed_out());
             }
             if let Outcome::Rows { rows, .. } = &mut outcome
@@ -202,7 +203,7 @@ impl Session {
             {
                 let tag = rows.tag_kind();
                 let inner = std::mem::replace(rows, RowStream::ready(Vec::new()));
-                *rows = RowStream::pull(Box::new(Timed { inner, deadline })).with_tag_kind(tag);
+                *rows = RowStream::pull(Box::new(Timed { inner, left })).with_tag_kind(tag);
             }
         }
         self.last_guarantee = Some(ctx.txn.guarantee());
@@ -310,10 +311,14 @@ impl Session {
         if let Plan::Write(write) = &plan.planned.plan {
             let owner = kv.id().0;
             self.txn.guards(&self.server, owner).share(write.table.oid).await?;
-        } else if let Plan::WithWrites { writes, .. } = &plan.planned.plan {
+        } else if let Plan::WithWrites { writes, body } = &plan.planned.plan {
             let owner = kv.id().0;
-            for (_, write) in writes {
-                self.txn.guards(&self.server, owner).share(write.table.oid).await?;
+            let of_body = match &**body {
+                Plan::Write(write) => Some(&write.table),
+                _ => None,
+            };
+            for table in writes.iter().map(|(_, write)| &write.table).chain(of_body) {
+                self.txn.guards(&self.server, owner).share(table.oid).await?;
             }
         }
         let snapshot = kv.begin_statement().await?;
@@ -496,19 +501,22 @@ fn timed_out() -> SqlError {
     SqlError::new("57014", "canceling statement due to statement timeout")
 }
 
-/// Rows that must have come by a deadline.
+/// Rows that must have come in time; a client's pauses between them do not count.
 struct Timed {
     inner: RowStream,
-    deadline: tokio::time::Instant,
+    left: Duration,
 }
 
 #[async_trait]
 impl RowSource for Timed {
     async fn next(&mut self, rows_max: usize) -> SqlResult<Option<Vec<Row>>> {
-        match tokio::time::timeout_at(self.deadline, self.inner.next(rows_max)).await {
-            Ok(rows) => rows,
-            Err(_) => Err(timed_out()),
+        if self.left.is_zero() {
+            return Err(timed_out());
         }
+        let began = tokio::time::Instant::now();
+        let rows = tokio::time::timeout(self.left, self.inner.next(rows_max)).await;
+        self.left = self.left.saturating_sub(began.elapsed());
+        rows.unwrap_or_else(|_| Err(timed_out()))
     }
 }
 

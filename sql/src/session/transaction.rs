@@ -85,6 +85,7 @@ impl Transaction {
         }
         let options = TxnOptions { isolation: self.isolation, read_only: self.read_only };
         let kv = server.kv.begin(options).await?;
+        server.opened(&kv);
         self.kv = Some(kv.clone());
         // Savepoints made before have nothing to undo: they are at the start.
         if self.savepoints.iter().any(|s| s.kv.is_none()) {

@@ -6,6 +6,7 @@
 //! change them (writer.rs)    lock what must be unique ─▶ look ─▶ put row and index entries
 //!   ON CONFLICT (conflict.rs)
 //! afterwards (referential.rs) parents exist (locked KeyShare); children of changed parents follow
+//! in WITH (unseen.rs)        what one part writes is hidden from the reads of the others
 //! ```
 //!
 //! Locks are asked for in batches, one round for as many rows as a chunk holds. Everything is

@@ -15,6 +15,9 @@
 //! Locks are memory only. What makes losing them harmless is the re-check of versions at commit
 //! (protocol.md, rule 3). Circles through several nodes are not seen here.
 
+#[cfg(test)]
+mod golden;
+
 use core_domain::{Key, LockMode, Span, TxnId};
 use hashbrown::{HashMap, HashSet};
 use std::collections::VecDeque;

@@ -12,6 +12,7 @@
 //! lock.rs        Lock, Release, Heartbeat
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
+//! erase.rs       Erase: all versions of what nothing refers to any more
 //! oracle.rs      Draw                      under rule 12
 //! ```
 //!

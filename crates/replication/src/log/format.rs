@@ -46,6 +46,11 @@ pub enum Tag {
     Entry = b'l',
 }
 
+/// No record of `range` is below it, and none of a smaller range above.
+pub fn range_start(range: RangeId) -> Vec<u8> {
+    range.0.to_be_bytes().to_vec()
+}
+
 pub fn key(range: RangeId, tag: Tag) -> Bytes {
     let mut out = BytesMut::with_capacity(17);
     out.put_u64(range.0);

@@ -1,5 +1,8 @@
 //! The thread that writes and syncs the logs of every range of a node.
 
+#[cfg(test)]
+mod golden;
+
 use crate::log::format;
 use crate::log::group::GroupLog;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
@@ -132,28 +135,33 @@ struct Worker {
 impl Worker {
     fn run(self) {
         loop {
-            let mut requests = {
+            let requests = {
                 let mut waiting = self.queue.requests.lock();
                 while waiting.is_empty() {
                     self.queue.arrived.wait(&mut waiting);
                 }
                 std::mem::take(&mut *waiting)
             };
-            let stop = requests.iter().position(|request| matches!(request, Request::Stop));
-            if let Some(at) = stop {
-                requests.truncate(at);
-            }
-            match self.write(&requests) {
-                Ok(()) => requests.into_iter().for_each(|request| self.acknowledge(request)),
-                Err(error) => {
-                    self.trace.disk_failed(&error);
-                    return; // Dropping the requests tells those who wait that nothing is known.
-                }
-            }
-            if stop.is_some() {
+            if !self.round(requests) {
                 return;
             }
         }
+    }
+
+    /// Carries out all that waits; whether to go on.
+    fn round(&self, mut requests: Vec<Request>) -> bool {
+        let stop = requests.iter().position(|request| matches!(request, Request::Stop));
+        if let Some(at) = stop {
+            requests.truncate(at);
+        }
+        match self.write(&requests) {
+            Ok(()) => requests.into_iter().for_each(|request| self.acknowledge(request)),
+            Err(error) => {
+                self.trace.disk_failed(&error);
+                return false; // Dropping the requests tells those who wait that nothing is known.
+            }
+        }
+        stop.is_none()
     }
 
     /// One batch for all, then one sync if any of them needs it.

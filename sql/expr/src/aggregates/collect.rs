@@ -42,20 +42,27 @@ struct Arrays {
     nested: bool,
 }
 
+impl Arrays {
+    fn grow(&mut self, bytes: usize) -> Result<()> {
+        self.bytes += bytes;
+        if self.bytes > VALUE_BYTES_MAX { Err(too_large()) } else { Ok(()) }
+    }
+}
+
 impl Accumulator for Arrays {
     fn update(&mut self, args: &[Datum], _: &EvalContext<'_>) -> Result<()> {
         let value = first(args);
         if self.nested && value.is_null() {
             return Err(ExprError::new("22004", "cannot accumulate null arrays"));
         }
-        self.bytes += value.size_bytes();
+        self.grow(value.size_bytes())?;
         self.items.push(value.clone());
         Ok(())
     }
 
     fn merge(&mut self, other: Box<dyn Accumulator>) -> Result<()> {
         let other = same::<Self>(other)?;
-        self.bytes += other.bytes;
+        self.grow(other.bytes)?;
         self.items.extend(other.items);
         Ok(())
     }
@@ -77,11 +84,11 @@ impl Accumulator for Arrays {
     }
 }
 
-/// The first value's delimiter is not used.
-/// `string_agg` of text or of bytea.
+/// `string_agg` of text or of bytea. The first value's delimiter is not used.
 struct Joined {
     is_text: bool,
     joined: Option<Vec<u8>>,
+    /// What `merge` puts before the other state's bytes.
     first_delimiter: Vec<u8>,
 }
 

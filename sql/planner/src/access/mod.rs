@@ -3,7 +3,7 @@
 //! ```text
 //! path.rs       conjuncts over one table's row -> the best Access and what is left to test
 //! oltp.rs       a relational tree over one table -> an OltpPlan, where that is enough
-//! simplify.rs   EXISTS and IN in WHERE -> semi and anti joins
+//! simplify.rs   EXISTS and IN in WHERE -> semi and anti joins; conditions -> the side they speak of
 //! ```
 
 mod oltp;
