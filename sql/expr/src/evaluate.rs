@@ -1,7 +1,7 @@
 //! `Expr` on one row of values. Three-valued logic; subexpressions that need not run do not.
 
 use crate::context::EvalContext;
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, too_large};
 use crate::registry::{BoundFunction, Volatility};
 use crate::tree::{BoolTest, Comparison, Expr, RowPair, Subscript};
 use datum::{ArrayDim, ArrayValue, Datum, SqlType};
@@ -83,7 +83,11 @@ impl Expr {
             Self::Array { elements, ty } => array(elements, &ty.ty, row, ctx),
             Self::Row { fields, shape } => {
                 let fields = eval_all(fields, row, ctx)?;
-                Ok(Datum::record(Arc::clone(&shape.types), fields))
+                let record = Datum::record(Arc::clone(&shape.types), fields);
+                if record_depth(&record) > RECORD_DEPTH_MAX {
+                    return Err(too_large());
+                }
+                Ok(record)
             }
             Self::RowCompare { op, pairs } => row_compare(*op, pairs, row, ctx),
             Self::Field { record, index, .. } => match record.eval(row, ctx)? {
@@ -402,4 +406,16 @@ fn slice(array: &ArrayValue, bounds: &[(i32, i32)]) -> ArrayValue {
     let dims =
         bounds.iter().map(|(from, to)| ArrayDim { length: to - from + 1, lower: 1 }).collect();
     ArrayValue { element: array.element.clone(), dims, items }
+}
+
+/// Records within records: each level doubles the quotes of its text, which has to stay below
+/// [`crate::error::VALUE_BYTES_MAX`].
+const RECORD_DEPTH_MAX: usize = 24;
+
+fn record_depth(value: &Datum) -> usize {
+    match value {
+        Datum::Record(record) => 1 + record.fields.iter().map(record_depth).max().unwrap_or(0),
+        Datum::Array(array) => array.items.iter().map(record_depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }

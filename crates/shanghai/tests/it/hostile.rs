@@ -63,7 +63,20 @@ fn malformed_and_monstrous_sql_is_refused() {
     let deep = format!("SELECT {}1{}", "(".repeat(50_000), ")".repeat(50_000));
     let chain = format!("SELECT 1{}", " + 1".repeat(20_000));
     let dir = tempfile::tempdir().unwrap();
-    for (name, sql) in [("deep", deep), ("chain", chain), ("broken", "SELEC 1 FRM".to_owned())] {
+    let casts = format!("SELECT 1{}", "::int".repeat(100_000));
+    let records = format!("SELECT {}1{}", "row(".repeat(50), ")".repeat(50));
+    let unions = format!("SELECT id FROM t{}", " UNION ALL SELECT id FROM t".repeat(900));
+    let endless = "SET statement_timeout = '1s'; \
+                   SELECT count(*) FROM generate_series(1, 10000000000)";
+    for (name, sql) in [
+        ("deep", deep),
+        ("chain", chain),
+        ("casts", casts),
+        ("records", records),
+        ("unions", unions),
+        ("endless", endless.to_owned()),
+        ("broken", "SELEC 1 FRM".to_owned()),
+    ] {
         let file = dir.path().join(name);
         std::fs::write(&file, sql).unwrap();
         testkit::psql_file(&server, &file, &["-q"]);
