@@ -237,6 +237,27 @@ async fn a_large_transaction_is_all_there_or_not_at_all() {
     assert!(matches!(too_large, Err(KvError::TooLarge { .. })));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn erasing_takes_every_version_of_a_span_in_all_its_ranges_and_nothing_else() {
+    let cluster = Cluster::start(&[1]).await;
+    let kv = cluster.kv(1);
+    put(&kv, &[("a", "1"), ("k", "1"), ("l", "1"), ("n", "1"), ("z", "1")]).await.unwrap();
+    put(&kv, &[("k", "2")]).await.unwrap();
+    let before = begin(&kv).await;
+    kv.split_at(&key("m")).await.unwrap();
+    kv.erase(&Span::new(key("k"), key("o"))).await.unwrap();
+    kv.erase(&Span::new(key("k"), key("o"))).await.unwrap();
+    for reader in [before, begin(&kv).await] {
+        for (name, there) in [("a", true), ("k", false), ("l", false), ("n", false), ("z", true)] {
+            let value = reader.get(&key(name), ReadAt::Snapshot).await.unwrap();
+            assert_eq!(value.is_some(), there, "{name}");
+        }
+    }
+    put(&kv, &[("k", "3")]).await.unwrap();
+    let value = begin(&kv).await.get(&key("k"), ReadAt::Snapshot).await.unwrap();
+    assert_eq!(value.as_deref(), Some(&b"3"[..]));
+}
+
 /// What a coordinator that dies between its steps leaves behind.
 struct Abandoned {
     txn: core_domain::TxnId,

@@ -7,13 +7,13 @@ use super::QueryContext;
 use super::aggregate::{AggregateFunction, CallShape};
 use super::append::Append;
 use super::batch::{ColumnBuilder, arrow_type, compares_natively};
+use super::by_key::{LOOKED_UP_ROWS_MAX, looked_up};
 use super::fault::into_sql;
 use super::kernel::{self, Slot, column, comparable};
 use super::memory::{self, Kept};
 use super::operators;
 use super::scan::TableScan;
 use super::series::Series;
-use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::Row;
 use datafusion::arrow::datatypes::{Field as ArrowField, Schema};
@@ -32,24 +32,18 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionConfig;
-use datum::{Datum, SqlType, TypeContext};
-use expr::{EvalContext, Expr, Integers, NoSession, ParamTypes, Position, Resolver};
+use datum::{Datum, SqlType};
+use expr::{Expr, Integers};
 use futures::future::BoxFuture;
 use planner::plan::{
     AggregateCall, Cte, CteId, Field, JoinKind, Rel, RelNode, SetOperator, SortKey,
     TableFunctionCall, TableFunctionSource,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rows of one batch made from materialised rows.
 const BATCH_ROWS: usize = 8192;
-
-/// Rows fetched by key under a plan of DataFusion's; a scan is the cheaper way to more.
-const LOOKED_UP_ROWS_MAX: usize = 4096;
-
-/// Rows of one side of a join whose partners are looked up one by one.
-const JOINED_BY_KEY_ROWS_MAX: usize = 128;
 
 /// A plan, and what its columns are called.
 pub struct Lowered {
@@ -96,33 +90,6 @@ fn yielding(node: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn Execut
     })
 }
 
-/// The rows of what one table's keys answer: a subquery that runs once per outer row must not read
-/// the whole table each time. `None` if they do not, or if there are more rows than `rows_max`.
-async fn looked_up(
-    rel: &Rel,
-    rows_max: usize,
-    exec: Arc<ExecContext>,
-    kept: Option<&Kept>,
-) -> SqlResult<Option<Vec<Row>>> {
-    let Some(plan) = planner::access::oltp_plan(rel) else { return Ok(None) };
-    let by_key = plan.table.is_none() || !plan.access.is_full_scan();
-    if !by_key || plan.lock.is_some() || plan.project.len() != rel.fields.len() {
-        return Ok(None);
-    }
-    let mut stream = crate::oltp::execute(&plan, &exec).await?;
-    let mut rows = Vec::new();
-    while let Some(page) = stream.next(LOOKED_UP_ROWS_MAX).await? {
-        if let Some(kept) = kept {
-            kept.rows(&page)?;
-        }
-        rows.extend(page);
-        if rows.len() > rows_max {
-            return Ok(None);
-        }
-    }
-    Ok(Some(rows))
-}
-
 /// What a chain of unions joins together, in order: one node, however long the chain. Under UNION,
 /// an inner UNION ALL may as well keep its duplicates.
 fn union_arms(rel: &Rel, all: bool) -> Vec<&Rel> {
@@ -140,15 +107,6 @@ fn union_arms(rel: &Rel, all: bool) -> Vec<&Rel> {
         }
     }
     arms
-}
-
-/// `column = value`, for keys to answer.
-fn equals(column: Expr, value: Expr) -> Option<Expr> {
-    let types = TypeContext::default();
-    let context = EvalContext::new(&types, &NoSession);
-    let params = ParamTypes::default();
-    let resolver = Resolver::new(&context, &params);
-    resolver.resolve_operator("=", Some(column), value, Position::default()).ok()
 }
 
 impl Lowering {
@@ -506,91 +464,6 @@ impl Lowering {
         Ok(Lowered { plan, slots })
     }
 
-    /// Both sides of a join of which one is a few rows found by key, and the other their partners,
-    /// found by key too.
-    async fn sides_by_key(
-        &mut self,
-        kind: JoinKind,
-        left: &Rel,
-        right: &Rel,
-        on: &[(Expr, Expr)],
-    ) -> SqlResult<Option<(Lowered, Lowered)>> {
-        if !matches!(kind, JoinKind::Right | JoinKind::Full) {
-            let pairs: Vec<(&Expr, &Expr)> = on.iter().map(|(l, r)| (l, r)).collect();
-            if let Some((few, partners)) = self.few_and_partners(left, right, &pairs).await? {
-                return Ok(Some((few, partners)));
-            }
-        }
-        if matches!(kind, JoinKind::Inner | JoinKind::Right) {
-            let pairs: Vec<(&Expr, &Expr)> = on.iter().map(|(l, r)| (r, l)).collect();
-            if let Some((few, partners)) = self.few_and_partners(right, left, &pairs).await? {
-                return Ok(Some((partners, few)));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn few_and_partners(
-        &mut self,
-        few: &Rel,
-        other: &Rel,
-        on: &[(&Expr, &Expr)],
-    ) -> SqlResult<Option<(Lowered, Lowered)>> {
-        let RelNode::Filter { input: source, .. } = &few.node else { return Ok(None) };
-        let (scan, predicate) = match &other.node {
-            RelNode::Filter { input, predicate } => (&**input, Some(predicate)),
-            _ => (other, None),
-        };
-        let of_tables = matches!(source.node, RelNode::Scan { .. })
-            && matches!(scan.node, RelNode::Scan { sample: None, .. });
-        if on.is_empty() || !of_tables {
-            return Ok(None);
-        }
-        let exec = self.context.exec.clone();
-        let Some(rows) = looked_up(few, JOINED_BY_KEY_ROWS_MAX, exec.clone(), None).await? else {
-            return Ok(None);
-        };
-        let mut seen = HashSet::new();
-        let mut partners = Vec::new();
-        for row in &rows {
-            let values = {
-                let eval = self.context.eval.borrow();
-                let values = on.iter().map(|(from, _)| from.eval(row, &eval));
-                values.collect::<Result<Vec<Datum>, _>>()?
-            };
-            let mut key = Vec::new();
-            for ((from, _), value) in on.iter().zip(&values) {
-                super::batch::sort_key(value, from.sql_type(), &mut key)?;
-            }
-            if values.iter().any(Datum::is_null) || !seen.insert(key) {
-                continue;
-            }
-            let mut terms = Vec::with_capacity(on.len());
-            for ((from, to), value) in on.iter().zip(values) {
-                let value = Expr::Const(value, from.ty().clone());
-                let Some(term) = equals((*to).clone(), value) else { return Ok(None) };
-                terms.push(term);
-            }
-            let predicate = Expr::conjunction(terms);
-            let node = RelNode::Filter { input: Box::new(scan.clone()), predicate };
-            let rel = Rel::new(node, scan.fields.clone());
-            let Some(found) = looked_up(&rel, LOOKED_UP_ROWS_MAX, exec.clone(), None).await? else {
-                return Ok(None);
-            };
-            partners.extend(found);
-            if partners.len() > LOOKED_UP_ROWS_MAX {
-                return Ok(None);
-            }
-        }
-        let few = self.table(&few.fields, &rows)?;
-        let mut partners = self.table(&scan.fields, &partners)?;
-        if let Some(predicate) = predicate {
-            let predicate = kernel::lower(predicate, &partners.slots, &self.context.eval);
-            partners.plan = build(LogicalPlanBuilder::from(partners.plan).filter(predicate))?;
-        }
-        Ok(Some((few, partners)))
-    }
-
     fn sort_keys(&self, keys: &[SortKey], slots: &[Slot]) -> Vec<Sort> {
         keys.iter()
             .map(|key| {
@@ -800,6 +673,6 @@ pub fn schema_of(slots: &[Slot]) -> Schema {
     )
 }
 
-fn build(builder: datafusion::common::Result<LogicalPlanBuilder>) -> SqlResult<LogicalPlan> {
+pub fn build(builder: datafusion::common::Result<LogicalPlanBuilder>) -> SqlResult<LogicalPlan> {
     builder.and_then(LogicalPlanBuilder::build).map_err(into_sql)
 }

@@ -22,6 +22,7 @@
 mod aggregate;
 mod append;
 mod batch;
+mod by_key;
 mod fault;
 mod kernel;
 mod lower;
