@@ -14,6 +14,7 @@ use crate::table::{
     IndexColumn, IndexDescriptor, TableDescriptor,
 };
 use crate::virtual_tables::types;
+use datum::keywords::quote_identifier;
 use datum::{ColumnType, SqlType};
 use std::borrow::Cow;
 
@@ -37,8 +38,8 @@ impl Names<'_> {
     }
 }
 
-/// The relation's name with its schema.
-fn qualified(catalog: &Catalog, schema: Oid, name: &str) -> String {
+/// A relation's name with its schema.
+pub fn qualified(catalog: &Catalog, schema: Oid, name: &str) -> String {
     let schema = catalog.schema_name(schema).unwrap_or_default();
     format!("{}.{}", quote_identifier(schema), quote_identifier(name))
 }
@@ -247,39 +248,3 @@ fn is_wrapped(sql: &str) -> bool {
     }
     depth == 0
 }
-
-/// quote_ident: double quotes where folding or a keyword would change the meaning.
-pub fn quote_identifier(name: &str) -> Cow<'_, str> {
-    let mut chars = name.chars();
-    let starts = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
-    let rest = chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if starts && rest && !is_reserved(name) {
-        Cow::Borrowed(name)
-    } else {
-        Cow::Owned(format!("\"{}\"", name.replace('"', "\"\"")))
-    }
-}
-
-fn is_reserved(word: &str) -> bool {
-    static WORDS: std::sync::LazyLock<std::collections::HashSet<&'static str>> =
-        std::sync::LazyLock::new(|| RESERVED.split_ascii_whitespace().collect());
-    WORDS.contains(word)
-}
-
-/// PostgreSQL's keywords that cannot stand for every kind of name (its appendix C, all but the
-/// non-reserved ones).
-const RESERVED: &str = " \
-    all analyse analyze and any array as asc asymmetric authorization between bigint binary \
-    bit boolean both case cast char character check coalesce collate collation column \
-    concurrently constraint create cross current_catalog current_date current_role \
-    current_schema current_time current_timestamp current_user dec decimal default deferrable \
-    desc distinct do else end except exists extract false fetch float for foreign freeze from \
-    full grant greatest group grouping having ilike in initially inner inout int integer \
-    intersect interval into is isnull join lateral leading least left like limit localtime \
-    localtimestamp national natural nchar none normalize not notnull null nullif numeric \
-    offset on only or order out outer overlaps overlay placing position precision primary real \
-    references returning right row select session_user setof similar smallint some substring \
-    symmetric table tablesample then time timestamp to trailing treat trim true union unique \
-    user using values varchar variadic verbose when where window with xmlattributes xmlconcat \
-    xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable \
-    ";

@@ -1,9 +1,9 @@
 //! What one execution of a statement works with.
 
-use crate::error::{Notice, SqlError, SqlResult};
+use crate::error::{Notice, SqlResult};
 use crate::outcome::Row;
 use crate::server::Server;
-use crate::session::SessionCore;
+use crate::session::{Deadline, SessionCore};
 use crate::write::Unseen;
 use catalog::Catalog;
 use core_domain::{KvTransaction, Timestamp, WaitPolicy};
@@ -35,6 +35,7 @@ pub struct ExecContext {
     /// Microseconds since 1970 UTC.
     pub statement_timestamp: i64,
     pub facts: Arc<dyn SessionFacts>,
+    pub(crate) deadline: Arc<Deadline>,
     pub lock_timeout: Option<Duration>,
     /// RETURNING rows of writing CTEs, for `RelNode::CteRef`.
     pub cte_rows: HashMap<CteId, Arc<Vec<Row>>>,
@@ -92,6 +93,7 @@ impl ExecContext {
             params: self.params.clone(),
             statement_timestamp: self.statement_timestamp,
             facts: self.facts.clone(),
+            deadline: self.deadline.clone(),
             lock_timeout: self.lock_timeout,
             cte_rows: self.cte_rows.clone(),
             unseen: self.unseen.clone(),
@@ -116,11 +118,8 @@ impl ExecContext {
     }
 
     /// # Errors
-    /// 57014 if a cancel request has come: long loops ask now and then.
+    /// 57014 if a cancel request has come or the time is over: long loops ask now and then.
     pub fn check_cancel(&self) -> SqlResult<()> {
-        if self.session.is_cancelled() {
-            return Err(SqlError::new("57014", "canceling statement due to user request"));
-        }
-        Ok(())
+        Ok(self.facts.check_cancel()?)
     }
 }

@@ -160,13 +160,14 @@ impl std::error::Error for SqlError {}
 
 impl From<KvError> for SqlError {
     fn from(error: KvError) -> Self {
-        let message = match &error {
-            // The texts that drivers and people look for.
-            KvError::Conflict { .. } | KvError::Aborted { .. } => {
-                "could not serialize access due to concurrent update".to_owned()
-            }
-            KvError::Deadlock { .. } => "deadlock detected".to_owned(),
-            KvError::LockNotAvailable { .. } => "could not obtain lock on row".to_owned(),
+        // The texts that drivers and people look for; what happened below is their detail.
+        let (message, detail) = match &error {
+            KvError::Conflict { .. } | KvError::Aborted { .. } => (
+                "could not serialize access due to concurrent update".to_owned(),
+                Some(error.to_string()),
+            ),
+            KvError::Deadlock { .. } => ("deadlock detected".to_owned(), Some(error.to_string())),
+            KvError::LockNotAvailable { .. } => ("could not obtain lock on row".to_owned(), None),
             KvError::LockTimeout { .. }
             | KvError::Unavailable { .. }
             | KvError::OutcomeUnknown { .. }
@@ -175,65 +176,51 @@ impl From<KvError> for SqlError {
             | KvError::DiskFull(_)
             | KvError::Corruption(_)
             | KvError::ShuttingDown
-            | KvError::Internal(_) => error.to_string(),
+            | KvError::Internal(_) => (error.to_string(), None),
         };
-        let detail = match &error {
-            KvError::Conflict { .. } | KvError::Aborted { .. } | KvError::Deadlock { .. } => {
-                Some(error.to_string())
-            }
-            KvError::LockNotAvailable { .. }
-            | KvError::LockTimeout { .. }
-            | KvError::Unavailable { .. }
-            | KvError::OutcomeUnknown { .. }
-            | KvError::SnapshotTooOld { .. }
-            | KvError::TooLarge { .. }
-            | KvError::DiskFull(_)
-            | KvError::Corruption(_)
-            | KvError::ShuttingDown
-            | KvError::Internal(_) => None,
-        };
-        let mut sql = Self::new(error.sqlstate(), message);
-        sql.detail = detail;
         // A deadlock's victim must tell its client: the locks of earlier statements are part of it.
-        sql.retryable = error.is_retryable();
-        sql
+        let retryable = error.is_retryable();
+        let sqlstate = error.sqlstate().to_owned();
+        Self(Box::new(Fields { sqlstate, message, detail, retryable, ..Fields::default() }))
     }
 }
 
 impl From<planner::PlanError> for SqlError {
     fn from(error: planner::PlanError) -> Self {
-        let mut sql = Self::new(error.sqlstate, error.message);
-        sql.detail = error.detail;
-        sql.hint = error.hint;
-        sql.position = error.position;
-        sql
+        Self::from_below(error.sqlstate, error.message, error.detail, error.hint)
+            .with_position(error.position)
     }
 }
 
 impl From<expr::ExprError> for SqlError {
     fn from(error: expr::ExprError) -> Self {
-        let mut sql = Self::new(error.sqlstate.clone(), error.message.clone());
-        sql.detail.clone_from(&error.detail);
-        sql.hint.clone_from(&error.hint);
-        sql.position = error.position;
-        sql
+        let below = (*error).clone();
+        Self::from_below(below.sqlstate, below.message, below.detail, below.hint)
+            .with_position(below.position)
     }
 }
 
 impl From<catalog::CatalogError> for SqlError {
     fn from(error: catalog::CatalogError) -> Self {
-        let mut sql = Self::new(error.sqlstate, error.message);
-        sql.detail = error.detail;
-        sql.hint = error.hint;
-        sql
+        Self::from_below(error.sqlstate, error.message, error.detail, error.hint)
     }
 }
 
 impl From<datum::DatumError> for SqlError {
     fn from(error: datum::DatumError) -> Self {
-        let mut sql = Self::new(error.sqlstate, error.message);
-        sql.detail = error.detail;
-        sql.hint = error.hint;
-        sql
+        Self::from_below(error.sqlstate, error.message, error.detail, error.hint)
+    }
+}
+
+impl SqlError {
+    /// What an error of any crate below consists of.
+    fn from_below(
+        sqlstate: impl Into<String>,
+        message: String,
+        detail: Option<String>,
+        hint: Option<String>,
+    ) -> Self {
+        let sqlstate = sqlstate.into();
+        Self(Box::new(Fields { sqlstate, message, detail, hint, ..Fields::default() }))
     }
 }

@@ -96,7 +96,7 @@ impl Tree {
             self.node(depth, "LockRows");
             depth += 1;
         }
-        let table = plan.table.as_ref().map(|table| &**table);
+        let table = plan.table.as_deref();
         self.node(depth, access(&plan.access, table));
         if plan.filter.is_some() {
             self.note(depth, "Filter: yes");

@@ -2,6 +2,7 @@
 
 use crate::error::SqlResult;
 use crate::prepared::ColumnDesc;
+use crate::relational::Kept;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datum::Datum;
@@ -38,6 +39,8 @@ pub struct RowStream {
     pub(crate) tag: TagKind,
     /// Set when the stream fails, so that the session's transaction is known to have failed.
     failed: Option<Arc<AtomicBool>>,
+    /// Counts the rows that are in memory.
+    _kept: Option<Kept>,
 }
 
 enum Source {
@@ -71,11 +74,17 @@ impl RowStream {
     }
 
     fn with_tag(source: Source, tag: TagKind) -> Self {
-        Self { source, returned: 0, tag, failed: None }
+        Self { source, returned: 0, tag, failed: None, _kept: None }
     }
 
     pub(crate) fn counted(mut self, word: &'static str) -> Self {
         self.tag = TagKind::Counted(word);
+        self
+    }
+
+    /// What has counted the rows that are ready.
+    pub(crate) fn keeping(mut self, kept: Kept) -> Self {
+        self._kept = Some(kept);
         self
     }
 
@@ -126,13 +135,35 @@ impl RowStream {
     /// Every row that is left.
     ///
     /// # Errors
-    /// As [`RowStream::next`].
+    /// As [`RowStream::next`]; 53200 if they are too many to keep.
     pub async fn collect(&mut self) -> SqlResult<Vec<Row>> {
+        Ok(self.collect_kept().await?.0)
+    }
+
+    async fn collect_kept(&mut self) -> SqlResult<(Vec<Row>, Kept)> {
+        let kept = Kept::new();
         let mut all = Vec::new();
         while let Some(mut rows) = self.next(usize::MAX).await? {
+            kept.rows_once(&rows)?;
             all.append(&mut rows);
         }
-        Ok(all)
+        Ok((all, kept))
+    }
+
+    /// Makes every row that is left ready.
+    ///
+    /// # Errors
+    /// As [`RowStream::collect`].
+    pub(crate) async fn read_ahead(&mut self) -> SqlResult<()> {
+        if self.is_ready() {
+            return Ok(());
+        }
+        let returned = self.returned;
+        let (rows, kept) = self.collect_kept().await?;
+        self.source = Source::Ready(rows.into_iter());
+        self.returned = returned;
+        self._kept = Some(kept);
+        Ok(())
     }
 
     /// The CommandComplete tag, once `next` has answered `None`.

@@ -5,6 +5,7 @@ use crate::catalog_cache::CatalogCache;
 use crate::error::{SqlError, SqlResult};
 use crate::number_blocks::NumberBlocks;
 use crate::plan_cache::PlanCache;
+use crate::relational::memory;
 use crate::sequence::Sequences;
 use crate::session::{Session, SessionCore};
 use crate::settings::Settings;
@@ -29,6 +30,9 @@ pub struct ServerConfig {
     /// `shanghai.nodes`, `shanghai.ranges`.
     pub cluster_view: Arc<dyn ClusterView>,
     pub plan_cache_entries_max: usize,
+    /// Bytes of rows that all statements together may keep in memory. The first server of a process
+    /// decides.
+    pub query_bytes_max: usize,
 }
 
 impl ServerConfig {
@@ -40,6 +44,7 @@ impl ServerConfig {
             token_key,
             cluster_view: Arc::new(NoCluster),
             plan_cache_entries_max: 4096,
+            query_bytes_max: memory::QUERY_BYTES_MAX,
         }
     }
 }
@@ -98,6 +103,7 @@ pub struct Server {
 
 impl Server {
     pub fn new(kv: Arc<dyn KvStore>, config: ServerConfig) -> Arc<Self> {
+        memory::limit(config.query_bytes_max);
         Arc::new(Self {
             catalog: Arc::new(CatalogCache::new(kv.clone())),
             plans: PlanCache::new(config.plan_cache_entries_max),
@@ -234,6 +240,11 @@ impl Server {
 
     pub fn session_count(&self) -> usize {
         self.sessions.lock().len()
+    }
+
+    /// Bytes of the rows that statements keep at the moment.
+    pub fn query_bytes(&self) -> usize {
+        memory::kept_bytes()
     }
 
     /// Refuses new sessions and ends the others with 57P01 at their next statement.

@@ -8,7 +8,8 @@
 use crate::error::{SqlError, SqlResult};
 use catalog::keys::{IndexKeys, RowKeys};
 use catalog::rows::{RowEncoder, RowView, Slot, decode_missing};
-use catalog::{Catalog, IndexDescriptor, IndexState, TableDescriptor, deparse};
+use catalog::{Catalog, IndexDescriptor, IndexState, TableDescriptor};
+use datum::keywords::quote_identifier;
 use datum::{Datum, TypeContext, codec};
 use expr::Expr;
 use parking_lot::RwLock;
@@ -153,7 +154,7 @@ impl IndexCode {
 }
 
 fn quoted_name(schema: &str, table: &str) -> String {
-    format!("{}.{}", deparse::quote_identifier(schema), deparse::quote_identifier(table))
+    format!("{}.{}", quote_identifier(schema), quote_identifier(table))
 }
 
 /// An expression over the table's whole row, from its text.

@@ -80,6 +80,29 @@ async fn foreign_keys_hold_from_both_ends() {
     .await;
 }
 
+/// Whatever the order in which the parts of a statement write.
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_keys_are_looked_at_when_all_parts_of_a_statement_have_written() {
+    let mut c = Database::new().connect().await;
+    c.expect(&[
+        ("create table p (id int primary key)", "CREATE TABLE"),
+        ("create table c (id int primary key, p int references p)", "CREATE TABLE"),
+        ("with child as (insert into c values (1, 10)) insert into p values (10)", "INSERT 0 1"),
+        (
+            "with child as (insert into c values (2, 11)) insert into p values (12)",
+            "ERROR 23503: insert or update on table \"c\" violates foreign key constraint \"c_p_fkey\" [Key (p)=(11) is not present in table \"p\".]",
+        ),
+        (
+            "with parent as (delete from p) select count(*) from c",
+            "ERROR 23503: update or delete on table \"p\" violates foreign key constraint \"c_p_fkey\" on table \"c\" [Key (id)=(10) is still referenced from table \"c\".]",
+        ),
+        ("select p.id, c.id from p, c", "10|1\nSELECT 1"),
+        ("with parent as (delete from p) delete from c", "DELETE 1"),
+        ("select count(*) from p", "0\nSELECT 1"),
+    ])
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn referential_actions_reach_through_tables() {
     let mut c = Database::new().connect().await;

@@ -2,7 +2,12 @@
 
 mod harness;
 
+use catalog::virtual_tables::{NodeInfo, RangeInfo};
+use core_domain::{Key, KvStore, ScanOptions, Span, TxnOptions};
 use harness::Database;
+use sql::{ClusterView, Outcome};
+use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn indexes_and_constraints_are_built_over_existing_rows() {
@@ -67,6 +72,114 @@ async fn ddl_rolls_back_and_is_private_until_it_commits() {
     a.run("create table late (id int)").await;
     c.expect(&[("select * from late", "SELECT 0"), ("select count(*) from t", "2\nSELECT 1")])
         .await;
+}
+
+/// Keys of tables and indexes that the store still has, whoever may reach them.
+async fn stored_rows(db: &Database) -> usize {
+    let txn = db.kv.begin(TxnOptions::default()).await.unwrap();
+    txn.begin_statement().await.unwrap();
+    let tables = Span::prefix(Key::from(vec![core_domain::key::TABLE_PREFIX]));
+    let all = ScanOptions { bytes_max: usize::MAX, ..ScanOptions::default() };
+    txn.scan(&tables, all).await.unwrap().rows.len()
+}
+
+async fn until_stored(db: &Database, expected: usize) {
+    for _ in 0..500 {
+        if stored_rows(db).await == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(stored_rows(db).await, expected);
+}
+
+/// Long enough for rows to be erased by a node that does not wait.
+const A_MOMENT: Duration = Duration::from_millis(150);
+
+/// Erasing shows to readers of every timestamp: it must wait for who began before.
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_rows_stay_for_whoever_still_reads_them() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    let mut b = db.connect().await;
+    for (table, ddl) in [("d", "drop table d"), ("t", "truncate t")] {
+        a.run(&format!("create table {table} (id int primary key)")).await;
+        a.run(&format!("insert into {table} select * from generate_series(1, 3000)")).await;
+        b.run("begin isolation level repeatable read").await;
+        let all = b.prepare(&format!("select id from {table}")).await;
+        let Outcome::Rows { mut rows, .. } = b.session.execute(&all, vec![]).await.unwrap() else {
+            panic!("no rows")
+        };
+        assert_eq!(rows.next(10).await.unwrap().unwrap().len(), 10);
+        assert!(a.run(ddl).await.ends_with(" TABLE"));
+        tokio::time::sleep(A_MOMENT).await;
+        let mut left = 0;
+        while let Some(page) = rows.next(1000).await.unwrap() {
+            left += page.len();
+        }
+        assert_eq!(left, 2990, "{ddl} took rows from under a reader");
+        drop(rows);
+        b.expect(&[("commit", "COMMIT")]).await;
+        until_stored(&db, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_rows_stay_where_other_nodes_may_read_them() {
+    struct Three;
+    impl ClusterView for Three {
+        fn nodes(&self) -> Vec<NodeInfo> {
+            vec![NodeInfo::default(); 3]
+        }
+
+        fn ranges(&self) -> Vec<RangeInfo> {
+            Vec::new()
+        }
+    }
+    let db = Database::with(|config| config.cluster_view = Arc::new(Three));
+    let mut c = db.connect().await;
+    c.expect(&[
+        ("create table t (id int primary key)", "CREATE TABLE"),
+        ("insert into t values (1), (2)", "INSERT 0 2"),
+        ("drop table t", "DROP TABLE"),
+    ])
+    .await;
+    tokio::time::sleep(A_MOMENT).await;
+    assert_eq!(stored_rows(&db).await, 2);
+}
+
+/// The writer had planned before it had to wait: what it wrote by that plan would be missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_waited_for_a_schema_change_follows_it() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    a.run("create table t (id int primary key, k int, x int)").await;
+    for (id, ddl, answer) in [
+        (1, "create index t_k on t (k)", "INSERT 0 1"),
+        (2, "truncate t", "INSERT 0 1"),
+        (
+            3,
+            "alter table t add constraint no_three check (k <> 3)",
+            "ERROR 23514: new row for relation \"t\" violates check constraint \"no_three\"",
+        ),
+        (4, "alter table t drop column x", "INSERT 0 1"),
+    ] {
+        let mut b = db.connect().await;
+        a.expect(&[("begin", "BEGIN")]).await;
+        assert!(!a.run(ddl).await.starts_with("ERROR"), "{ddl}");
+        let waiting = tokio::spawn(async move {
+            b.run(&format!("insert into t (id, k) values ({id}, {id})")).await
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished(), "{ddl}");
+        a.expect(&[("commit", "COMMIT")]).await;
+        let got = waiting.await.unwrap();
+        assert!(got.starts_with(answer), "{ddl}: {got}");
+        let there = if answer.starts_with("INSERT") { 1 } else { 0 };
+        let found = a.run(&format!("select id from t where k = {id}")).await;
+        assert!(found.ends_with(&format!("SELECT {there}")), "{ddl}: {found}");
+    }
+    a.expect(&[("select * from t order by id", "2|2\n4|4\nSELECT 2")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use core_domain::{CausalToken, ClusterId, Timestamp};
+use core_domain::{CausalToken, ClusterId, KvStore, Timestamp};
 use harness::{Database, TOKEN_KEY, show_error};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,15 +80,20 @@ async fn the_causal_token_moves_is_accepted_and_refused() {
         let cluster = ClusterId(cluster);
         CausalToken { cluster, timestamp: Timestamp(timestamp), dots: vec![] }.seal(&TOKEN_KEY)
     };
+    let soon = db.kv.now().await.unwrap().plus(std::time::Duration::from_secs(60));
     for (token, why) in [
         (damaged.as_str(), "causal token is damaged"),
         (&seal(43, 1), "causal token belongs to another cluster"),
         (&seal(42, u64::MAX), "causal token is from the future"),
+        // Not yet given out by this cluster's oracle, however little is missing.
+        (&seal(42, soon.0), "causal token is from the future"),
     ] {
         let got = other.run(&format!("set causal_token = '{token}'")).await;
         let expected = format!("ERROR 22023: invalid value for parameter \"causal_token\": {why}");
         assert_eq!(got, expected);
     }
+    // What was refused left nothing behind.
+    assert_eq!(other.run("show causal_token").await, shown);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,3 +210,37 @@ async fn many_sessions_count_without_losing_one() {
     }
     c.expect(&[("select n from t", "400\nSELECT 1")]).await;
 }
+
+/// More joins than a task may take steps before it has to give way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_chain_of_joins_answers() {
+    let mut c = Database::new().connect().await;
+    c.expect(&[
+        ("create table t (id int primary key)", "CREATE TABLE"),
+        ("insert into t values (1), (2)", "INSERT 0 2"),
+    ])
+    .await;
+    let joins: String =
+        (1..150).map(|i| format!(" join t a{i} on a{i}.id = a{}.id", i - 1)).collect();
+    let sql = format!("select count(*) from t a0{joins}");
+    let answer = tokio::time::timeout(Duration::from_secs(60), c.run(&sql)).await;
+    assert_eq!(answer.expect("it does not hang"), "2\nSELECT 1");
+}
+
+/// A filter that computes, one that compares natively, and one beside a hash join's keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_finds_nothing_hears_its_time_out() {
+    let mut c = Database::new().connect().await;
+    c.expect(&[("set statement_timeout = '200ms'", "SET")]).await;
+    for condition in ["x + y < 0", "x < y and y < x", "x % 2 = y % 2 and x + y < 0"] {
+        let sql = format!(
+            "select count(*) from generate_series(1, 300000) a(x) \
+             join generate_series(1, 300000) b(y) on {condition}"
+        );
+        let began = std::time::Instant::now();
+        let answer = c.run(&sql).await;
+        let expected = "ERROR 57014: canceling statement due to statement timeout";
+        assert_eq!(answer, expected, "{condition}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{condition}: {:?}", began.elapsed());
+    }
+}

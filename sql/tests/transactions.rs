@@ -162,6 +162,36 @@ async fn rows_not_yet_fetched_survive_the_next_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_nearly_full_disk_refuses_rows_and_takes_what_makes_room() {
+    let db = Database::new();
+    let mut c = db.connect().await;
+    c.run("create table t (id int primary key, n int); create index on t (n)").await;
+    c.run("create table u (id int)").await;
+    c.run("insert into t values (1, 1), (2, 2), (3, 3); insert into u values (1)").await;
+    db.kv.set_nearly_full(true);
+    let refused = "ERROR 53100: no space left on device";
+    c.expect(&[
+        ("insert into t values (4, 4)", refused),
+        ("update t set n = 9", refused),
+        ("begin", "BEGIN"),
+        ("insert into t values (4, 4)", "INSERT 0 1"),
+        ("commit", refused),
+        ("select * from t order by id", "1|1\n2|2\n3|3\nSELECT 3"),
+        ("delete from t where n = 1", "DELETE 1"),
+        ("select id from t order by id", "2\n3\nSELECT 2"),
+        ("truncate t", "TRUNCATE TABLE"),
+        ("drop table u", "DROP TABLE"),
+    ])
+    .await;
+    db.kv.set_nearly_full(false);
+    c.expect(&[
+        ("insert into t values (4, 4)", "INSERT 0 1"),
+        ("select * from t", "4|4\nSELECT 1"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_stops_when_cancelled_or_out_of_time() {
     let db = Database::new();
     let mut a = db.connect().await;

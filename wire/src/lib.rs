@@ -29,12 +29,13 @@ mod frontend;
 mod limits;
 mod outgoing;
 mod rows;
-pub mod scram;
+mod scram;
 mod serve;
 mod startup;
 pub mod tls;
 
-pub use config::{Authentication, ConfigError, ListenerConfig, TlsSource, WireConfig};
+pub use config::{Authentication, TlsSource, WireConfig};
 pub use serve::{serve, turn_everybody_away};
+pub use tls::TlsError;
 /// What [`serve`] listens to for its end.
 pub use tokio_util::sync::CancellationToken;

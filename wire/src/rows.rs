@@ -73,22 +73,7 @@ impl Outgoing {
     }
 
     fn integer(&mut self, value: i64) {
-        let mut digits = [0; 20]; // i64::MIN has 19 digits and a sign
-        let mut at = digits.len();
-        let mut rest = value.unsigned_abs();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        if value < 0 {
-            at -= 1;
-            digits[at] = b'-';
-        }
-        self.bytes.extend_from_slice(&digits[at..]);
+        self.bytes.extend_from_slice(datum::text::decimal(value, &mut [0; 20]));
     }
 }
 

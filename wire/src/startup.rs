@@ -225,13 +225,9 @@ impl Door {
         peer: SocketAddr,
     ) -> Result<Session, Failure> {
         let params = startup.into_params(peer)?;
-        let trusted = match self.config.authentication {
-            Authentication::Trust => true,
-            Authentication::ScramBeyondLoopback => peer.ip().to_canonical().is_loopback(),
-            Authentication::Scram => false,
-        };
-        if !trusted {
-            self.authenticate(channel, &params.user).await?;
+        match self.config.authentication {
+            Authentication::Trust => {}
+            Authentication::Scram => self.authenticate(channel, &params.user).await?,
         }
         let session = self.sql.connect(params).await?;
         let out = &mut channel.out;

@@ -7,7 +7,6 @@
 
 use super::CatalogChange;
 use crate::database::CommentKey;
-use crate::deparse::quote_identifier;
 use crate::error::CatalogError;
 use crate::persistence::ObjectKey;
 use crate::snapshot::Catalog;
@@ -15,6 +14,7 @@ use crate::table::{ColumnId, ConstraintKind, ROWS_INDEX, TableDescriptor};
 use crate::virtual_tables::class;
 use crate::{Oid, Relation, Result};
 use core_domain::{Key, Span};
+use datum::keywords::quote_identifier;
 use std::collections::BTreeMap;
 
 /// More dependents than this are counted, not listed.

@@ -1,8 +1,9 @@
 //! Names that PostgreSQL chooses, and names inside stored SQL text.
 
 use crate::Oid;
-use crate::deparse::quote_identifier;
+use crate::deparse::qualified;
 use crate::snapshot::Catalog;
+use datum::keywords::quote_identifier;
 
 /// Bytes of an identifier, at most (NAMEDATALEN - 1).
 const NAME_BYTES_MAX: usize = 63;
@@ -131,8 +132,7 @@ pub(super) fn bind_sequences(
 /// `'schema.name'`: how stored defaults spell a sequence.
 pub(crate) fn quoted_qualified(catalog: &Catalog, sequence: Oid) -> String {
     let Some(sequence) = catalog.sequence(sequence) else { return "''".to_owned() };
-    let schema = catalog.schema_name(sequence.schema).unwrap_or_default();
-    let name = format!("{}.{}", quote_identifier(schema), quote_identifier(&sequence.name));
+    let name = qualified(catalog, sequence.schema, &sequence.name);
     format!("'{}'", name.replace('\'', "''"))
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! transport.rs   bytes between named services: the trait
 //! grpc.rs        the real one
+//! memory.rs      one within a process, for tests
 //! discovery.rs   --join to addresses
 //! formation.rs   empty nodes become exactly one cluster
 //! membership.rs  SWIM gossip
@@ -16,10 +17,12 @@ pub mod discovery;
 pub mod formation;
 pub mod grpc;
 pub mod membership;
+pub mod memory;
 pub mod phi;
 pub mod transport;
 
 pub use formation::{Greeter, Hello, Identity, Step};
 pub use grpc::GrpcTransport;
 pub use membership::{Member, MemberView, Membership};
+pub use memory::{MemoryNetwork, MemoryTransport};
 pub use transport::{Handler, Transport, TransportError};

@@ -27,8 +27,8 @@ pub trait Handler: Send + Sync + 'static {
     async fn handle(&self, payload: Bytes) -> Result<Bytes, String>;
 }
 
-/// Calls between nodes, addressed by `host:port`. Two implementations: gRPC, and the simulated
-/// network of the tests.
+/// Calls between nodes, addressed by `host:port`. Two implementations: gRPC, and the
+/// network in memory of the tests.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// The address at which others reach this node.

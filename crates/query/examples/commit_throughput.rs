@@ -2,9 +2,7 @@
 //! [tasks] [seconds]`. Each transaction locks and writes three rows, as TPC-B does; one row is hot
 //! among ten.
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use cluster::{Handler, Transport, TransportError};
+use cluster::MemoryNetwork;
 use core_domain::{
     Key, KvStore, LockMode, NodeId, RangeId, Span, SystemClock, TxnOptions, Value, WaitPolicy,
 };
@@ -16,26 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use storage::{RocksEngine, RocksOptions};
 
-struct Alone;
-
-#[async_trait]
-impl Transport for Alone {
-    fn local_address(&self) -> &str {
-        "alone:1"
-    }
-
-    async fn call(
-        &self,
-        address: &str,
-        _: &'static str,
-        _: Bytes,
-        _: Duration,
-    ) -> Result<Bytes, TransportError> {
-        Err(TransportError::Unreachable { address: address.into(), reason: "alone".into() })
-    }
-
-    fn register(&self, _: &'static str, _: Arc<dyn Handler>) {}
-}
+const ADDRESS: &str = "alone:1";
 
 #[tokio::main]
 async fn main() {
@@ -47,7 +26,7 @@ async fn main() {
     let engine =
         Arc::new(RocksEngine::open(dir.path(), &RocksOptions::default()).expect("a store"));
     let evaluator = Evaluator::new(engine.clone(), Arc::new(SystemClock::default()));
-    let transport = Arc::new(Alone);
+    let transport = Arc::<MemoryNetwork>::default().node(ADDRESS);
     let store = Store::open(
         engine,
         NodeId(1),
@@ -63,7 +42,7 @@ async fn main() {
         (SYSTEM_RANGE, Span::new(Key::MIN, tables.clone())),
         (RangeId(2), Span::new(tables, Key::MIN)),
     ];
-    store.bootstrap(&[(NodeId(1), "alone:1".into())], &ranges).await.expect("founded");
+    store.bootstrap(&[(NodeId(1), ADDRESS.into())], &ranges).await.expect("founded");
     let kv = TxnCoordinator::start(
         store,
         evaluator,

@@ -3,7 +3,8 @@
 //! ```text
 //! one range, small        Commit ─▶ done: one Raft command
 //! several, or large       Prewrite every part ─▶ C ─▶ CommitPrimary: decided
-//!                                                └─▶ Resolve the other parts, in the background
+//!                                                └─▶ Resolve the other parts: few in the
+//!                                                    background, many before the answer
 //! no answer to the decision: ask again until `outcome_timeout`, then OutcomeUnknown (40003)
 //! ```
 //!

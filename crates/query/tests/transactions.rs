@@ -258,6 +258,49 @@ async fn erasing_takes_every_version_of_a_span_in_all_its_ranges_and_nothing_els
     assert_eq!(value.as_deref(), Some(&b"3"[..]));
 }
 
+/// The disk is looked at now and then, so both changes are waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nearly_full_disk_refuses_rows_until_there_is_room() {
+    let cluster = Cluster::start(&[1]).await;
+    let kv = cluster.kv(1);
+    put(&kv, &[("a", "1"), ("z", "1")]).await.unwrap();
+    kv.split_at(&key("m")).await.unwrap();
+    cluster.engines[&1].set_nearly_full(true);
+    // In one range, and in two.
+    for rows in [&[("b", "1")][..], &[("b", "1"), ("y", "1")]] {
+        let refused = async {
+            loop {
+                if let Err(error) = put(&kv, rows).await {
+                    return error;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let refused = tokio::time::timeout(Duration::from_secs(10), refused).await;
+        let refused = refused.expect("refused before long");
+        assert_eq!(refused.sqlstate(), "53100", "{refused}");
+    }
+    assert_eq!(get(&kv, "a").await, Some("1".into()));
+    assert_eq!(get(&kv, "y").await, None);
+    let deleting = begin(&kv).await;
+    for name in ["a", "z"] {
+        deleting.lock(&[key(name)], LockMode::Exclusive, WAIT).await.unwrap();
+        deleting.delete(key(name)).unwrap();
+    }
+    deleting.commit().await.unwrap();
+    assert_eq!(get(&kv, "a").await, None);
+    kv.erase(&Span::prefix(key("a"))).await.unwrap();
+    cluster.engines[&1].set_nearly_full(false);
+    let taken = async {
+        while let Err(error) = put(&kv, &[("b", "2"), ("y", "2")]).await {
+            assert_eq!(error.sqlstate(), "53100", "{error}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), taken).await.expect("taken again before long");
+    assert_eq!(get(&kv, "y").await, Some("2".into()));
+}
+
 /// What a coordinator that dies between its steps leaves behind.
 struct Abandoned {
     txn: core_domain::TxnId,

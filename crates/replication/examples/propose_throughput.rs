@@ -1,80 +1,40 @@
 //! How fast one single-voter range takes small commands on a real disk, and what the disk's share
 //! is: `cargo run -p replication --example propose_throughput [directory] [tasks]`.
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use cluster::{Handler, Transport, TransportError};
+use cluster::MemoryNetwork;
 use core_domain::{Key, NodeId, RangeId, Span, Timestamp};
-use replication::{Command, Deaf, EngineOp, Leadership, NoTrace, Store, Tuning};
+use parking_lot::Mutex;
+use replication::{Command, Deaf, EngineOp, Leadership, LogTrace, Store, Tuning};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use storage::{
-    Cf, Engine, EngineIterator, EngineReader, IterOptions, RocksEngine, RocksOptions,
-    StorageResult, WriteBatch,
-};
+use storage::{Cf, RocksEngine, RocksOptions};
 
 const RUN: Duration = Duration::from_secs(3);
+const ADDRESS: &str = "alone:1";
 
-/// A node without others.
-struct Alone;
+/// Counts and times the log writer's syncs.
+#[derive(Default)]
+struct Syncs(Mutex<SyncTimes>);
 
-#[async_trait]
-impl Transport for Alone {
-    fn local_address(&self) -> &str {
-        "alone:1"
-    }
-    async fn call(
-        &self,
-        address: &str,
-        _: &'static str,
-        _: Bytes,
-        _: Duration,
-    ) -> Result<Bytes, TransportError> {
-        Err(TransportError::Unreachable { address: address.into(), reason: "alone".into() })
-    }
-    fn register(&self, _: &'static str, _: Arc<dyn Handler>) {}
+#[derive(Default)]
+struct SyncTimes {
+    began: Option<Instant>,
+    count: u32,
+    total: Duration,
 }
 
-/// Counts and times the syncs.
-struct Timed {
-    inner: RocksEngine,
-    syncs: AtomicU64,
-    nanos: AtomicU64,
-}
+impl LogTrace for Syncs {
+    fn written(&self, _: RangeId, _: u64) {
+        self.0.lock().began = Some(Instant::now());
+    }
 
-impl EngineReader for Timed {
-    fn get(&self, cf: Cf, key: &[u8]) -> StorageResult<Option<Bytes>> {
-        self.inner.get(cf, key)
-    }
-    fn iter(&self, cf: Cf, options: IterOptions) -> Box<dyn EngineIterator + '_> {
-        self.inner.iter(cf, options)
-    }
-}
-
-impl Engine for Timed {
-    fn write(&self, batch: WriteBatch, sync: bool) -> StorageResult<()> {
-        self.inner.write(batch, sync)
-    }
-    fn sync_wal(&self) -> StorageResult<()> {
-        let start = Instant::now();
-        let done = self.inner.sync_wal();
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        done
-    }
-    fn snapshot(&self) -> Arc<dyn EngineReader> {
-        self.inner.snapshot()
-    }
-    fn checkpoint(&self, dir: &Path) -> StorageResult<()> {
-        self.inner.checkpoint(dir)
-    }
-    fn approximate_bytes(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64> {
-        self.inner.approximate_bytes(cf, start, end)
-    }
-    fn metrics(&self) -> Vec<(&'static str, u64)> {
-        self.inner.metrics()
+    fn synced(&self) {
+        let mut times = self.0.lock();
+        if let Some(began) = times.began.take() {
+            times.count += 1;
+            times.total += began.elapsed();
+        }
     }
 }
 
@@ -97,25 +57,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn measure(dir: &Path, tasks: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let inner = RocksEngine::open(dir, &RocksOptions::default())?;
-    let engine = Arc::new(Timed { inner, syncs: AtomicU64::new(0), nanos: AtomicU64::new(0) });
+    let engine = Arc::new(RocksEngine::open(dir, &RocksOptions::default())?);
+    let syncs = Arc::new(Syncs::default());
     let (node, range) = (NodeId(1), RangeId(1));
     let store = Store::open(
-        engine.clone(),
+        engine,
         node,
-        Arc::new(Alone),
+        Arc::<MemoryNetwork>::default().node(ADDRESS),
         Arc::new(Deaf),
-        Arc::new(NoTrace),
+        syncs.clone(),
         Tuning::default(),
     )
     .await?;
-    store.bootstrap(&[(node, "alone:1".into())], &[(range, Span::all())]).await?;
+    store.bootstrap(&[(node, ADDRESS.into())], &[(range, Span::all())]).await?;
     let replica = store.group(range).ok_or("just founded")?;
     while !matches!(replica.leadership(), Leadership::Serving { .. }) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    engine.syncs.store(0, Ordering::Relaxed);
-    engine.nanos.store(0, Ordering::Relaxed);
+    *syncs.0.lock() = SyncTimes::default();
     let start = Instant::now();
     let clients = (0..tasks).map(|client| {
         let replica = replica.clone();
@@ -141,16 +100,15 @@ async fn measure(dir: &Path, tasks: usize) -> Result<(), Box<dyn std::error::Err
     }
     let elapsed = start.elapsed();
     latencies.sort();
-    let syncs = engine.syncs.load(Ordering::Relaxed);
-    let sync_time = Duration::from_nanos(engine.nanos.load(Ordering::Relaxed));
+    let SyncTimes { count: syncs, total: sync_time, .. } = std::mem::take(&mut *syncs.0.lock());
     println!(
         "{tasks:3} tasks: {:7.0} proposals/s, p50 {:?}, p99 {:?}; {:.1} proposals per fsync, \
          fsync {:?} on average, {:.0} % of the time",
         latencies.len() as f64 / elapsed.as_secs_f64(),
         latencies[latencies.len() / 2],
         latencies[latencies.len() * 99 / 100],
-        latencies.len() as f64 / syncs.max(1) as f64,
-        sync_time / syncs.max(1) as u32,
+        latencies.len() as f64 / f64::from(syncs.max(1)),
+        sync_time / syncs.max(1),
         100.0 * sync_time.as_secs_f64() / elapsed.as_secs_f64(),
     );
     store.shutdown().await;

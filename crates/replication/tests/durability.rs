@@ -2,6 +2,7 @@
 
 mod support;
 
+use cluster::MemoryNetwork;
 use parking_lot::{Mutex, RwLock};
 use replication::{Applied, LogTrace, Store};
 use std::path::Path;
@@ -130,12 +131,11 @@ async fn spied() -> (Arc<SpyEngine>, Arc<Store>) {
         hold: RwLock::new(()),
         syncs: AtomicU64::new(0),
     });
-    let net = Arc::new(support::Net::default());
-    let wire = Arc::new(support::wire(&net, 1));
+    let transport = Arc::<MemoryNetwork>::default().node(support::address(1));
     let store = Store::open(
         engine.clone(),
         core_domain::NodeId(1),
-        wire,
+        transport,
         Arc::new(replication::Deaf),
         Arc::new(Tracer(recorder)),
         support::tuning(),

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use wire::Authentication;
 
 const DATA_DIR: &str = "./shanghai-data";
 const SQL_ADDR: &str = "127.0.0.1:5433";
@@ -55,13 +56,6 @@ pub struct Options {
     #[arg(long, env = "SHANGHAI_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-}
-
-/// How clients prove who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authentication {
-    Trust,
-    Scram,
 }
 
 /// What a node runs with.
@@ -119,8 +113,9 @@ impl Config {
         Ok(config)
     }
 
+    /// Beyond loopback, whoever reaches a port must be known.
     fn refuse_unsafe_listeners(&self) -> Result<()> {
-        if !self.sql_addr.ip().is_loopback() && self.authentication == Authentication::Trust {
+        if self.authentication == Authentication::Trust && !is_loopback(self.sql_addr) {
             bail!(
                 "--sql-addr {} is reachable from other machines and nobody has to prove who they \
                  are; use --auth scram-sha-256, or --insecure if that is meant",
@@ -128,7 +123,7 @@ impl Config {
             );
         }
         for (flag, addr) in [("--rpc-addr", self.rpc_addr), ("--http-addr", self.http_addr)] {
-            if !addr.ip().is_loopback() {
+            if !is_loopback(addr) {
                 bail!(
                     "{flag} {addr} is reachable from other machines and is neither authenticated \
                      nor encrypted yet; use --insecure if the network is trusted"
@@ -137,6 +132,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// `::ffff:127.0.0.1` is this machine too.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 impl Options {
@@ -203,11 +203,28 @@ mod tests {
 
     #[test]
     fn listening_beyond_loopback_needs_authentication_or_insecure() {
-        let open = Options { sql_addr: Some("0.0.0.0:5433".into()), ..Options::default() };
-        assert!(Config::resolve(open.clone()).is_err());
-        let insecure = Options { insecure: true, ..open.clone() };
-        assert!(Config::resolve(insecure).is_ok());
-        let scram = Options { auth: Some("scram-sha-256".into()), ..open };
-        assert!(Config::resolve(scram).is_ok());
+        let at = |sql: &str| Options { sql_addr: Some(sql.into()), ..Options::default() };
+        for loopback in ["127.0.0.1:5433", "127.8.8.8:1", "[::1]:5433", "[::ffff:127.0.0.1]:1"] {
+            Config::resolve(at(loopback)).expect(loopback);
+        }
+        for open in ["0.0.0.0:5433", "[::]:5433", "10.0.0.1:5433"] {
+            let refusal = Config::resolve(at(open)).expect_err(open).to_string();
+            assert!(refusal.contains("--insecure"), "{refusal}");
+            Config::resolve(Options { insecure: true, ..at(open) }).expect("asked for");
+            let scram = Options { auth: Some("scram-sha-256".into()), ..at(open) };
+            Config::resolve(scram).expect("passwords");
+        }
+    }
+
+    #[test]
+    fn passwords_do_not_protect_the_other_ports() {
+        let scram = Options { auth: Some("scram-sha-256".into()), ..Options::default() };
+        let open = Some("0.0.0.0:1".to_owned());
+        let rpc = Options { rpc_addr: open.clone(), ..scram.clone() };
+        let http = Options { http_addr: open, ..scram };
+        for (flag, options) in [("--rpc-addr", rpc), ("--http-addr", http)] {
+            let refusal = Config::resolve(options).expect_err(flag).to_string();
+            assert!(refusal.starts_with(flag), "{refusal}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //!        ▶ cluster record ▶ membership, placement ▶ SQL port, HTTP port ▶ … ▶ SIGTERM: drain
 //! ```
 
-use crate::config::{Authentication, Config};
+use crate::config::Config;
 use crate::identity::{self, Saved};
 use crate::registry::{self, JOIN_SERVICE, JoinService, NodeRecord};
 use crate::view::{self, View};
@@ -31,6 +31,7 @@ const GREETING_INTERVAL: Duration = Duration::from_millis(300);
 const PLACEMENT_INTERVAL: Duration = Duration::from_secs(1);
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 const PLAN_CACHE_ENTRIES_MAX: usize = 4096;
+const QUERY_BYTES_MAX: usize = 1 << 30;
 
 /// Runs a node until it is told to stop.
 ///
@@ -159,7 +160,7 @@ impl Started {
         transport: Arc<GrpcTransport>,
     ) -> Result<Self> {
         let join = discovery::resolve(&config.join).await?;
-        let mut saved = take_identity(&*engine, &*transport, &join).await?;
+        let mut saved = take_identity(&*engine, &transport, &join).await?;
         saved.incarnation += 1;
         identity::save(&*engine, &saved)?;
         let node = saved.identity.node;
@@ -231,6 +232,7 @@ impl Started {
                 token_key: record.token_key,
                 cluster_view: Arc::new(view),
                 plan_cache_entries_max: PLAN_CACHE_ENTRIES_MAX,
+                query_bytes_max: QUERY_BYTES_MAX,
             },
         );
         Ok(Self { identity: saved.identity, store, kv, membership: gossip, server })
@@ -352,10 +354,7 @@ fn wire_config(config: &Config) -> Result<wire::WireConfig> {
         None => wire::TlsSource::Generated { directory: config.data_dir.clone() },
     };
     Ok(wire::WireConfig {
-        authentication: match config.authentication {
-            Authentication::Trust => wire::Authentication::Trust,
-            Authentication::Scram => wire::Authentication::Scram,
-        },
+        authentication: config.authentication,
         tls: wire::tls::server_config(&source)?,
         ..wire::WireConfig::default()
     })

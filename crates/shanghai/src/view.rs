@@ -90,6 +90,11 @@ pub fn metrics(store: &Store, server: &sql::Server) -> Vec<Metric> {
     let under = |descriptor: &RangeDescriptor| descriptor.voters().count() < 3;
     vec![
         Metric::gauge("shanghai_sessions", "Open SQL sessions.", server.session_count() as f64),
+        Metric::gauge(
+            "shanghai_query_bytes",
+            "Bytes of rows that statements keep.",
+            server.query_bytes() as f64,
+        ),
         Metric::gauge("shanghai_ranges", "Replicas of ranges on this node.", groups.len() as f64),
         Metric::gauge("shanghai_ranges_led", "Ranges that this node leads and serves.", led as f64),
         Metric::gauge(

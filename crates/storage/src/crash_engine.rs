@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 type Family = BTreeMap<Bytes, Bytes>;
 
@@ -52,6 +53,7 @@ struct State {
 #[derive(Default)]
 pub struct CrashEngine {
     state: RwLock<State>,
+    nearly_full: AtomicBool,
 }
 
 impl CrashEngine {
@@ -70,7 +72,12 @@ impl CrashEngine {
             survivor.apply(batch);
         }
         let survived = State { visible: survivor.clone(), durable: survivor, ..State::default() };
-        Self { state: RwLock::new(survived) }
+        Self { state: RwLock::new(survived), ..Self::default() }
+    }
+
+    /// What it says of its disk from now on.
+    pub fn set_nearly_full(&self, full: bool) {
+        self.nearly_full.store(full, Ordering::SeqCst);
     }
 
     /// Batches that a crash could lose.
@@ -133,6 +140,10 @@ impl Engine for CrashEngine {
         let family = self.state.read().visible.0[cf as usize].clone();
         let bounds = (Bound::Included(start), Bound::Excluded(end));
         Ok(family.range::<[u8], _>(bounds).map(|(k, v)| (k.len() + v.len()) as u64).sum())
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.nearly_full.load(Ordering::SeqCst)
     }
 
     fn metrics(&self) -> Vec<(&'static str, u64)> {

@@ -23,10 +23,6 @@ use std::sync::Arc;
 
 type Db = DBWithThreadMode<MultiThreaded>;
 
-/// Room that is kept free beyond what the memory tables need to be written out.
-const RESERVE_BYTES_MIN: u64 = 8 << 20;
-const RESERVE_BYTES_MAX: u64 = 256 << 20;
-
 /// Limits of one store.
 #[derive(Clone, Debug)]
 pub struct RocksOptions {
@@ -57,6 +53,8 @@ pub struct RocksEngine {
     db: Arc<Db>,
     cache: Cache,
     dir: PathBuf,
+    /// How the room on the disk is found out.
+    measure: fn(&Path) -> Option<Space>,
 }
 
 impl RocksEngine {
@@ -77,7 +75,7 @@ impl RocksEngine {
                 false => classify(error),
             },
         )?;
-        Ok(Self { db: Arc::new(db), cache, dir: dir.to_owned() })
+        Ok(Self { db: Arc::new(db), cache, dir: dir.to_owned(), measure: space_of })
     }
 
     /// The sum of a property over all families.
@@ -313,9 +311,8 @@ impl Engine for RocksEngine {
     }
 
     fn is_nearly_full(&self) -> bool {
-        let Some(space) = space_of(&self.dir) else { return false };
-        let reserve = (space.total / 64).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
-        space.available < reserve + self.of_all("rocksdb.cur-size-all-mem-tables")
+        let Some(space) = (self.measure)(&self.dir) else { return false };
+        space.is_nearly_full(self.of_all("rocksdb.cur-size-all-mem-tables"))
     }
 
     fn metrics(&self) -> Vec<(&'static str, u64)> {
@@ -375,5 +372,28 @@ impl EngineReader for RocksSnapshot {
         let cursor =
             self.snapshot.raw_iterator_cf_opt(&handle(&self.db, cf), read_options(cf, options));
         Box::new(RocksIterator(cursor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_is_nearly_full_while_too_little_is_left_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = RocksOptions { memtable_bytes_max: 256 << 20, ..RocksOptions::default() };
+        let mut engine = RocksEngine::open(dir.path(), &options).unwrap();
+        engine.measure = |_| Some(Space { total: 64 << 30, available: 1 << 20 });
+        assert!(engine.is_nearly_full());
+        engine.measure = |_| Some(Space { total: 64 << 30, available: 272 << 20 });
+        assert!(!engine.is_nearly_full());
+        // What is in memory only will need room as well.
+        let mut batch = WriteBatch::new();
+        batch.put(Cf::Data, vec![0u8; 17], vec![0u8; 20 << 20]);
+        engine.write(batch, false).unwrap();
+        assert!(engine.is_nearly_full());
+        engine.measure = |_| None;
+        assert!(!engine.is_nearly_full(), "a system that does not say is trusted");
     }
 }

@@ -5,12 +5,24 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// Room that is kept free beyond what the memory tables need to be written out.
+const RESERVE_BYTES_MIN: u64 = 8 << 20;
+const RESERVE_BYTES_MAX: u64 = 256 << 20;
+
 /// Bytes of the file system that holds a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     pub total: u64,
     /// What this process may still take.
     pub available: u64,
+}
+
+impl Space {
+    /// Whether no more may be taken: `unwritten` bytes of memory tables have yet to find room.
+    pub fn is_nearly_full(self, unwritten: u64) -> bool {
+        let reserve = (self.total / 64).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
+        self.available < reserve + unwritten
+    }
 }
 
 /// `None` if the system does not say.
@@ -42,5 +54,18 @@ mod tests {
         let space = space_of(dir.path()).unwrap();
         assert!(space.available <= space.total);
         assert_eq!(space_of(&dir.path().join("missing")), None);
+    }
+
+    #[test]
+    fn a_share_of_the_disk_stays_free_within_limits_and_room_for_what_is_in_memory() {
+        for (total, reserve) in
+            [(64 << 20, RESERVE_BYTES_MIN), (4 << 30, 64 << 20), (1 << 40, RESERVE_BYTES_MAX)]
+        {
+            for unwritten in [0, 100 << 20] {
+                let full = |available| Space { total, available }.is_nearly_full(unwritten);
+                assert!(full(reserve + unwritten - 1), "{total} bytes, {unwritten} unwritten");
+                assert!(!full(reserve + unwritten), "{total} bytes, {unwritten} unwritten");
+            }
+        }
     }
 }

@@ -36,6 +36,7 @@ struct State {
     waits: HashMap<TxnId, (Key, LockMode)>,
     outcomes: HashMap<TxnId, TxnStatus>,
     last: Timestamp,
+    nearly_full: bool,
 }
 
 struct Shared {
@@ -65,6 +66,11 @@ impl MemoryKv {
             clock: SystemClock::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// While it is nearly full, commits that put rows are refused, as leaders do it.
+    pub fn set_nearly_full(&self, full: bool) {
+        self.shared.state.lock().nearly_full = full;
     }
 }
 
@@ -401,6 +407,10 @@ impl KvTransaction for MemoryTransaction {
         self.alive()?;
         let mut own = self.own.lock();
         let mut state = self.shared.state.lock();
+        let grows = own.buffer.iter().any(|(key, write)| write.is_some() && !key.is_system());
+        if state.nearly_full && grows {
+            return Err(KvError::DiskFull("no space left on device".into()));
+        }
         own.ended = true;
         let timestamp = if own.buffer.is_empty() {
             own.snapshot.unwrap_or(state.last)

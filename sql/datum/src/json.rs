@@ -7,13 +7,17 @@ use crate::{DatumError, Jsonb, Result, sqlstate};
 /// Deepest nesting read. Printing, comparing and dropping recurse too, on small stacks.
 const DEPTH_MAX: u32 = 1000;
 
+/// Values within one that is kept, about as many as PostgreSQL allows: two bytes of text make a value
+/// of many more.
+const VALUES_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 25 };
+
 /// Checks that it is JSON, with PostgreSQL's messages.
 pub fn validate(input: &str) -> Result<()> {
-    Parser { text: input, at: 0, keep: false, depth: 0 }.document().map(|_| ())
+    Parser { text: input, at: 0, keep: false, depth: 0, values: 0 }.document().map(|_| ())
 }
 
 pub fn parse(input: &str) -> Result<Jsonb> {
-    Parser { text: input, at: 0, keep: true, depth: 0 }.document()
+    Parser { text: input, at: 0, keep: true, depth: 0, values: 0 }.document()
 }
 
 struct Parser<'a> {
@@ -22,6 +26,8 @@ struct Parser<'a> {
     /// Build values; else only check, and let pass what text cannot hold (`\u0000`).
     keep: bool,
     depth: u32,
+    /// Kept so far.
+    values: usize,
 }
 
 impl Parser<'_> {
@@ -97,6 +103,11 @@ impl Parser<'_> {
     }
 
     fn value(&mut self) -> Result<Jsonb> {
+        self.values += usize::from(self.keep);
+        if self.values > VALUES_MAX {
+            let message = format!("a jsonb value has more than {VALUES_MAX} parts");
+            return Err(DatumError::new("54000", message));
+        }
         self.blanks();
         match self.peek() {
             None => Err(self.ended()),
@@ -422,6 +433,14 @@ pub fn escape(s: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_has_so_many_parts_and_no_more() {
+        let list = |length: usize| format!("[{}1]", "1,".repeat(length - 1));
+        assert!(parse(&list(VALUES_MAX - 1)).is_ok());
+        assert_eq!(parse(&list(VALUES_MAX)).map_err(|e| e.sqlstate).unwrap_err(), "54000");
+        assert!(validate(&list(VALUES_MAX)).is_ok());
+    }
 
     fn jsonb(text: &str) -> String {
         match parse(text) {

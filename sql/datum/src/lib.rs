@@ -11,8 +11,8 @@
 //! gives `Datum::Numeric` with mantissa 150 and display scale 2, and prints as `1.50` again; as a key it
 //! is the same bytes as `1.5`, since the two are equal.
 //!
-//! What datum does not know: tables, names of relations (a `regclass` is its oid here), SQL syntax, functions by
-//! name, sessions, clocks. All time-dependent input (`'now'`) reads `TypeContext::now`.
+//! What datum does not know: tables, names of relations (a `regclass` is its oid here), SQL syntax (but for
+//! `keywords`: which words need quotes), functions by name, sessions, clocks. All time-dependent input (`'now'`) reads `TypeContext::now`.
 //!
 //! Conventions: `Text`, `Varchar`, `Bpchar`, `Name`, `Unknown` all carry `Datum::Text`; `Oid`, `Xid` and `Reg*` carry
 //! `Datum::Oid`; `Int2Vector` and `OidVector` carry `Datum::Array`. Dates are days and timestamps microseconds since
@@ -28,6 +28,7 @@ pub mod float;
 mod interval;
 pub mod json;
 mod jsonb;
+pub mod keywords;
 pub mod memcmp;
 pub mod numeric;
 pub mod text;

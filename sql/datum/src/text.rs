@@ -138,7 +138,12 @@ fn trim(input: &str) -> &str {
 }
 
 fn push_int(v: i64, out: &mut String) {
-    let mut digits = [0u8; 20];
+    let mut digits = [0; 20];
+    out.extend(decimal(v, &mut digits).iter().map(|d| char::from(*d)));
+}
+
+/// An integer's text, which lies at the end of `digits`: `i64::MIN` has 19 digits and a sign.
+pub fn decimal(v: i64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     let mut rest = v.unsigned_abs();
     loop {
@@ -150,9 +155,10 @@ fn push_int(v: i64, out: &mut String) {
         }
     }
     if v < 0 {
-        out.push('-');
+        at -= 1;
+        digits[at] = b'-';
     }
-    out.extend(digits[at..].iter().map(|d| char::from(*d)));
+    &digits[at..]
 }
 
 fn parse_int<T: TryFrom<i64>>(input: &str, name: &'static str) -> Result<T> {

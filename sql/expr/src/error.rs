@@ -108,6 +108,19 @@ impl From<DatumError> for ExprError {
 /// Bytes in one value, about what PostgreSQL allows.
 pub(crate) const VALUE_BYTES_MAX: usize = 0x3fff_ffff;
 
+/// # Errors
+/// 54000: a value may not have so many bytes. To be asked before they are allocated.
+pub(crate) fn check_bytes(bytes: usize) -> Result<()> {
+    if bytes > VALUE_BYTES_MAX { Err(too_large()) } else { Ok(()) }
+}
+
+/// # Errors
+/// 54000: an array or a row of these would be too large. Large values are shared, so this comes
+/// before they are copied.
+pub(crate) fn check_items(items: &[Datum]) -> Result<()> {
+    check_bytes(items.iter().map(Datum::size_bytes).sum())
+}
+
 pub(crate) fn too_large() -> ExprError {
     ExprError::new("54000", "requested length too large")
 }

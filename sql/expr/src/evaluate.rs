@@ -1,7 +1,7 @@
 //! `Expr` on one row of values. Three-valued logic; subexpressions that need not run do not.
 
 use crate::context::EvalContext;
-use crate::error::{EvalResult, ExprError, Result, too_large};
+use crate::error::{EvalResult, ExprError, Result, check_bytes, too_large};
 use crate::registry::{BoundFunction, Volatility};
 use crate::tree::{BoolTest, Comparison, Expr, RowPair, Subscript};
 use datum::{ArrayDim, ArrayValue, Datum, SqlType};
@@ -146,8 +146,17 @@ fn call(func: &BoundFunction, args: &[Expr], row: &[Datum], ctx: &EvalContext<'_
     }
 }
 
+/// All of them are in memory at once, so together they may not be larger than one value.
 fn eval_all(args: &[Expr], row: &[Datum], ctx: &EvalContext<'_>) -> Result<Vec<Datum>> {
-    args.iter().map(|arg| arg.eval(row, ctx)).collect()
+    let mut values = Vec::with_capacity(args.len());
+    let mut bytes = 0;
+    for arg in args {
+        let value = arg.eval(row, ctx)?;
+        bytes += value.size_bytes();
+        check_bytes(bytes)?;
+        values.push(value);
+    }
+    Ok(values)
 }
 
 fn and(terms: &[Expr], row: &[Datum], ctx: &EvalContext<'_>) -> EvalResult {

@@ -2,7 +2,7 @@
 
 use crate::cast;
 use crate::context::EvalContext;
-use crate::error::{ExprError, Result};
+use crate::error::{ExprError, Result, VALUE_BYTES_MAX, check_bytes};
 use crate::registry::RecordShape;
 use datum::{Datum, Jsonb, SqlType};
 
@@ -14,6 +14,7 @@ pub(crate) fn write_json(
     ctx: &EvalContext<'_>,
     out: &mut String,
 ) -> Result<()> {
+    check_bytes(out.len())?;
     match value {
         Datum::Null => out.push_str("null"),
         Datum::Bool(v) => out.push_str(if *v { "true" } else { "false" }),
@@ -24,12 +25,15 @@ pub(crate) fn write_json(
         Datum::Float4(_) | Datum::Float8(_) | Datum::Numeric(_) => {
             let text = cast::output_text(value, ty, ctx);
             if text.contains(['N', 'y']) {
-                datum::json::escape(&text, out);
+                push_string(&text, out)?;
             } else {
                 out.push_str(&text);
             }
         }
-        Datum::Json(text) => out.push_str(text),
+        Datum::Json(text) => {
+            check_bytes(out.len() + text.len())?;
+            out.push_str(text);
+        }
         Datum::Jsonb(json) => datum::json::format(json, out),
         Datum::Array(array) => {
             let element = ty.element_type().unwrap_or_else(|| array.element.clone());
@@ -43,15 +47,30 @@ pub(crate) fn write_json(
                 if index > 0 {
                     out.push(',');
                 }
-                datum::json::escape(&field_name(shape, index), out);
+                push_string(&field_name(shape, index), out)?;
                 out.push(':');
                 let ty = record.types.get(index).cloned().unwrap_or_else(|| field.natural_type());
                 write_json(field, &ty, None, ctx, out)?;
             }
             out.push('}');
         }
-        other => datum::json::escape(&json_text_of(other, ty, ctx), out),
+        Datum::Text(text) => push_string(text, out)?,
+        other => push_string(&json_text_of(other, ty, ctx), out)?,
     }
+    Ok(())
+}
+
+/// A text as a JSON string, appended.
+///
+/// # Errors
+/// 54000 if the whole would be too large: a control character becomes six.
+pub(crate) fn push_string(text: &str, out: &mut String) -> Result<()> {
+    let escaped = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
+    let bytes = out.len() + text.len();
+    if bytes > VALUE_BYTES_MAX / 6 {
+        check_bytes(bytes + 5 * text.bytes().filter(escaped).count())?;
+    }
+    datum::json::escape(text, out);
     Ok(())
 }
 

@@ -1,7 +1,14 @@
 //! Valid JSON in the user's spelling, cut without parsing it into a tree: `json` keeps blanks, order and duplicates.
 
-use crate::error::{ExprError, Result};
+use crate::error::{ExprError, Result, too_large};
 use std::sync::Arc;
+
+/// Most elements or members of one value, as for jsonb in PostgreSQL.
+const PARTS_MAX: usize = 1 << 25;
+
+fn check_parts(count: usize) -> Result<()> {
+    if count > PARTS_MAX { Err(too_large()) } else { Ok(()) }
+}
 
 /// One value, as a slice of the text with surrounding blanks removed.
 pub(crate) fn members(json: &str) -> Result<Option<Vec<(String, &str)>>> {
@@ -18,24 +25,28 @@ pub(crate) fn members(json: &str) -> Result<Option<Vec<(String, &str)>>> {
         let start = skip_blanks(json, skip_blanks(json, key_end) + 1);
         let end = value_end(json, start);
         members.push((key, &json[start..end]));
+        check_parts(members.len())?;
         at = skip_separator(json, end);
     }
     Ok(Some(members))
 }
 
-pub(crate) fn elements(json: &str) -> Option<Vec<&str>> {
+/// # Errors
+/// 54000 beyond [`PARTS_MAX`].
+pub(crate) fn elements(json: &str) -> Result<Option<Vec<&str>>> {
     let json = json.trim();
     if !json.starts_with('[') {
-        return None;
+        return Ok(None);
     }
     let mut elements = Vec::new();
     let mut at = skip_blanks(json, 1);
     while at < json.len() && json.as_bytes()[at] != b']' {
         let end = value_end(json, at);
         elements.push(&json[at..end]);
+        check_parts(elements.len())?;
         at = skip_separator(json, end);
     }
-    Some(elements)
+    Ok(Some(elements))
 }
 
 /// Of equal keys the last one counts.
@@ -45,7 +56,7 @@ pub(crate) fn member<'a>(json: &'a str, key: &str) -> Result<Option<&'a str>> {
 }
 
 pub(crate) fn element(json: &str, index: i32) -> Result<Option<&str>> {
-    let Some(elements) = elements(json) else { return Ok(None) };
+    let Some(elements) = elements(json)? else { return Ok(None) };
     let at = if index < 0 { elements.len() as i64 + i64::from(index) } else { i64::from(index) };
     Ok(usize::try_from(at).ok().and_then(|at| elements.get(at).copied()))
 }

@@ -26,6 +26,13 @@ pub trait SessionFacts: Send + Sync {
     fn version(&self) -> String {
         "PostgreSQL 15.0 (Shanghai)".to_owned()
     }
+    /// Whether the statement may go on; long computations ask now and then.
+    ///
+    /// # Errors
+    /// 57014 after a cancel request, or when its time is over.
+    fn check_cancel(&self) -> Result<()> {
+        Ok(())
+    }
     fn backend_pid(&self) -> i32 {
         0
     }

@@ -201,3 +201,19 @@ fn set_functions_name_and_type_their_columns() {
     let error = resolver.resolve_function("unnest", vec![Expr::int4(1)], &CallOptions::default());
     assert_eq!(error.expect_err("not an array").message, "function unnest(integer) does not exist");
 }
+
+#[test]
+fn what_an_aggregate_keeps_has_a_largest_size() {
+    // One text, which all rows share.
+    let text = Datum::text("x".repeat(64 << 20));
+    let rows = vec![vec![text.clone()]; 17];
+    for name in ["array_agg", "json_agg", "jsonb_agg"] {
+        let answer = aggregate(name, &[SqlType::Text], &rows, 0);
+        assert_eq!(answer, "ERROR: requested length too large", "{name}");
+    }
+    let pairs: Vec<_> = (0..17).map(|key| vec![Datum::Int4(key), text.clone()]).collect();
+    for name in ["json_object_agg", "jsonb_object_agg"] {
+        let answer = aggregate(name, &[SqlType::Int4, SqlType::Text], &pairs, 0);
+        assert_eq!(answer, "ERROR: requested length too large", "{name}");
+    }
+}

@@ -390,3 +390,17 @@ fn statements_of_pgbench_and_dumps_are_understood() {
         }
     }
 }
+
+#[test]
+fn a_from_clause_joins_so_many_tables_and_no_more() {
+    let world = World::new();
+    let of = |count: usize, between: &str, after: &str| {
+        let tables: Vec<String> = (1..count).map(|i| format!("{between}t a{i}{after}")).collect();
+        format!("select 1 from t a0{}", tables.concat())
+    };
+    for (between, after) in [(", ", ""), (" join ", " on true")] {
+        assert!(world.plan(&of(256, between, after)).is_ok());
+        let refused = refusal(&world, &of(257, between, after));
+        assert_eq!(refused, "54000 a FROM clause joins more than 256 tables");
+    }
+}

@@ -20,6 +20,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::oltp::{passes, project};
 use crate::outcome::{CopyFormat, CopyIn, CopyOut, CopyOutStage, Outcome, Row};
 use crate::prepared::VersionedPlan;
+use crate::relational::row_bytes;
 use crate::session::statement::{Produced, run_rows};
 use crate::table_code::TableCode;
 use crate::write::{Effects, Rules, Writer};
@@ -28,8 +29,9 @@ use planner::{CopyDirection, CopyFrom, CopyPlan, CopyTarget, Plan};
 use record::Records;
 use std::sync::Arc;
 
-/// Rows written with one round of locks.
+/// Rows written with one round of locks, or bytes of them.
 const BATCH_ROWS: usize = 1000;
+const BATCH_BYTES: usize = 16 << 20;
 
 pub(crate) struct CopyInState {
     ctx: Arc<ExecContext>,
@@ -39,6 +41,7 @@ pub(crate) struct CopyInState {
     records: Records,
     types: Vec<ColumnType>,
     batch: Vec<Row>,
+    batch_bytes: usize,
     effects: Effects,
     rows: u64,
     binary: bool,
@@ -71,6 +74,7 @@ pub(crate) fn begin_in(
             code,
             plan: versioned,
             batch: Vec::new(),
+            batch_bytes: 0,
             effects: Effects::default(),
             rows: 0,
             binary: format == CopyFormat::Binary,
@@ -125,9 +129,10 @@ impl CopyInState {
             let row = project(&from.project, &values, &eval)
                 .map_err(|error| error.with_context(self.context()))?;
             if from.filter.is_none() || passes(from.filter.as_ref(), &row, &eval)? {
+                self.batch_bytes += row_bytes(&row);
                 self.batch.push(row);
             }
-            if self.batch.len() >= BATCH_ROWS {
+            if self.batch.len() >= BATCH_ROWS || self.batch_bytes >= BATCH_BYTES {
                 self.flush().await?;
             }
         }
@@ -167,6 +172,7 @@ impl CopyInState {
         let from = copy_from(&plan)?;
         let rules = Rules { checks: &from.checks, generated: &from.generated };
         let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
         let count = batch.len() as u64;
         let writer = Writer::new(&self.ctx, self.code.clone());
         writer

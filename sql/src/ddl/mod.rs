@@ -5,7 +5,9 @@
 //! hold the tables alone             in this process: writers use the descriptor they planned with
 //! change.rs     plan ─▶ CatalogChange ─▶ new catalog, key writes, work to do
 //! data.rs       fill indexes, copy rewritten tables, check constraints: in the same transaction
-//! at commit     the new catalog becomes the process's; then dropped data is deleted in batches
+//! role.rs       roles: passwords as SCRAM verifiers
+//! at commit     the new catalog becomes the process's; dropped data is erased when nobody reads by
+//!               the old one any more
 //! ```
 //!
 //! What is not here yet (protocol.md, rule 22): leases that let a schema step wait for writers on

@@ -27,6 +27,9 @@ use planner::{Access, OltpPlan, RowLock, SortKey};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+/// Bytes that one row's computed values may take; they are in memory at once.
+const ROW_BYTES_MAX: usize = 1 << 30;
+
 /// Runs the plan. Short results come ready; long ones as a stream.
 pub(crate) async fn execute(plan: &OltpPlan, ctx: &Arc<ExecContext>) -> SqlResult<RowStream> {
     let eval = ctx.eval();
@@ -221,10 +224,18 @@ fn computed_rows(plan: &OltpPlan, window: &mut Window, ctx: &ExecContext) -> Sql
 
 pub(crate) fn project(exprs: &[Expr], row: &[Datum], eval: &EvalContext<'_>) -> SqlResult<Row> {
     let mut out = Vec::with_capacity(exprs.len());
+    let mut bytes = 0;
     for expr in exprs {
         out.push(match expr {
             Expr::Column { index, .. } => row[*index].clone(),
-            other => other.eval(row, eval)?,
+            other => {
+                let value = other.eval(row, eval)?;
+                bytes += value.size_bytes();
+                if bytes > ROW_BYTES_MAX {
+                    return Err(SqlError::new("54000", "row is too big"));
+                }
+                value
+            }
         });
     }
     Ok(out)

@@ -64,6 +64,9 @@ pub fn arrow_type(ty: &SqlType) -> DataType {
     }
 }
 
+/// Bytes of texts in one column of a batch; Arrow counts them in an i32.
+const COLUMN_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
+
 /// Whether Arrow's order and equality are the SQL type's.
 pub fn compares_natively(ty: &SqlType) -> bool {
     match arrow_type(ty) {
@@ -110,7 +113,8 @@ impl ColumnBuilder {
     }
 
     /// # Errors
-    /// The value is not of the column's type: a broken promise of the binder's.
+    /// 53200 beyond [`COLUMN_BYTES_MAX`]. XX000: the value is not of the column's type, a broken
+    /// promise of the binder's.
     pub fn append(&mut self, datum: &Datum) -> SqlResult<()> {
         match (self, datum) {
             (Self::Bool(b), Datum::Bool(v)) => b.append_value(*v),
@@ -123,11 +127,17 @@ impl ColumnBuilder {
             (Self::UInt32(b), Datum::Oid(v)) => b.append_value(*v),
             (Self::Float32(b), Datum::Float4(v)) => b.append_value(*v),
             (Self::Float64(b), Datum::Float8(v)) => b.append_value(*v),
-            (Self::Text(b), Datum::Text(v)) => b.append_value(v),
+            (Self::Text(b), Datum::Text(v)) => {
+                room(b.values_slice().len(), v.len())?;
+                b.append_value(v);
+            }
             (Self::Uuid(b), Datum::Uuid(v)) => {
                 b.append_value(v).map_err(|error| SqlError::internal(error.to_string()))?;
             }
-            (Self::Bytes(b), Datum::Bytea(v)) => b.append_value(v),
+            (Self::Bytes(b), Datum::Bytea(v)) => {
+                room(b.values_slice().len(), v.len())?;
+                b.append_value(v);
+            }
             (Self::Bool(b), Datum::Null) => b.append_null(),
             (Self::Int16(b), Datum::Null) => b.append_null(),
             (Self::Int32(b), Datum::Null) => b.append_null(),
@@ -141,6 +151,7 @@ impl ColumnBuilder {
             (Self::Opaque(b, scratch), value) => {
                 scratch.clear();
                 codec::write_datum(value, scratch);
+                room(b.values_slice().len(), scratch.len())?;
                 b.append_value(&scratch);
             }
             (_, other) => {
@@ -167,6 +178,15 @@ impl ColumnBuilder {
             Self::Bytes(mut b) | Self::Opaque(mut b, _) => Arc::new(b.finish()),
         }
     }
+}
+
+fn room(held: usize, more: usize) -> SqlResult<()> {
+    if held + more > COLUMN_BYTES_MAX {
+        return Err(SqlError::new("53200", "out of memory").with_detail(format!(
+            "The values of one column would take more than {COLUMN_BYTES_MAX} bytes in one batch of rows."
+        )));
+    }
+    Ok(())
 }
 
 /// One value of an array that [`ColumnBuilder`] made for `ty`.
@@ -287,6 +307,22 @@ fn no_order(ty: &SqlType) -> SqlError {
 mod tests {
     use super::*;
     use datum::Numeric;
+
+    #[test]
+    fn a_column_of_a_batch_has_a_largest_size() {
+        let half = "x".repeat(COLUMN_BYTES_MAX / 2);
+        let json = Datum::Json(half.as_str().into());
+        for (ty, value) in [
+            (SqlType::Text, Datum::text(&half)),
+            (SqlType::Bytea, Datum::bytea(&half)),
+            (SqlType::Json, json),
+        ] {
+            let mut builder = ColumnBuilder::new(&ty, 3);
+            builder.append(&value).unwrap();
+            let mut further = (0..2).map(|_| builder.append(&value));
+            assert!(further.any(|appended| appended.is_err_and(|e| e.sqlstate == "53200")));
+        }
+    }
 
     #[test]
     fn every_kind_of_column_survives_the_round_trip() {

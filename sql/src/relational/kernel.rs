@@ -21,6 +21,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Rows computed before it is asked whether the statement must end: one may take long.
+const ROWS_PER_CHECK: usize = 16;
+
 /// A column of a lowered plan: its name there and its type.
 pub type Slot = (String, SqlType);
 
@@ -199,6 +202,9 @@ impl ScalarUDFImpl for KernelFunction {
         // Columns may have come as scalars: then the arrays have one row.
         let at = |column: &ArrayRef, index: usize| if column.len() == 1 { 0 } else { index };
         for index in 0..rows {
+            if index.is_multiple_of(ROWS_PER_CHECK) {
+                context.facts.check_cancel().map_err(into_datafusion)?;
+            }
             row.clear();
             for (column, ty) in columns.iter().zip(&self.types) {
                 row.push(from_sql(read(column.as_ref(), at(column, index), ty))?);

@@ -12,6 +12,7 @@ use super::fault::into_sql;
 use super::kernel::{self, Slot, column, comparable};
 use super::memory::{self, Kept};
 use super::operators;
+use super::pausing::Pausing;
 use super::scan::TableScan;
 use super::series::Series;
 use crate::error::{SqlError, SqlResult};
@@ -19,21 +20,19 @@ use crate::outcome::Row;
 use datafusion::arrow::datatypes::{Field as ArrowField, Schema};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{JoinType, Result as DfResult};
+use datafusion::common::JoinType;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, Sort};
 use datafusion::logical_expr::{
-    AggregateUDF, Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, lit,
+    AggregateUDF, Expr as DfExpr, LogicalPlan, LogicalPlanBuilder, Projection, lit,
 };
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionConfig;
 use datum::{Datum, SqlType};
-use expr::{Expr, Integers};
+use expr::{Expr, Integers, SessionFacts};
 use futures::future::BoxFuture;
 use planner::plan::{
     AggregateCall, Cte, CteId, Field, JoinKind, Rel, RelNode, SetOperator, SortKey,
@@ -67,27 +66,19 @@ pub struct Lowering {
     next_name: usize,
 }
 
-/// Optimises and starts a plan.
-pub async fn run(plan: LogicalPlan) -> SqlResult<SendableRecordBatchStream> {
+/// Optimises and starts a plan; it stops when `facts` say that the statement must.
+pub async fn run(
+    plan: LogicalPlan,
+    facts: &Arc<dyn SessionFacts>,
+) -> SqlResult<SendableRecordBatchStream> {
     let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
     config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
     config.options_mut().optimizer.repartition_joins = false;
     config.options_mut().optimizer.repartition_aggregations = false;
     let session = SessionContext::new_with_config_rt(config, memory::runtime());
     let physical = session.state().create_physical_plan(&plan).await.map_err(into_sql)?;
-    let physical = physical.transform_up(yielding).map_err(into_sql)?.data;
+    let physical = physical.rewrite(&mut Pausing::new(facts.clone())).map_err(into_sql)?.data;
     datafusion::physical_plan::execute_stream(physical, session.task_ctx()).map_err(into_sql)
-}
-
-/// Joins make any number of rows of few: without a pause between batches, neither a time-out nor a
-/// cancel request would be heard while a node above collects them.
-fn yielding(node: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn ExecutionPlan>>> {
-    Ok(match node.name() {
-        "NestedLoopJoinExec" | "CrossJoinExec" | "HashJoinExec" => {
-            Transformed::yes(Arc::new(CooperativeExec::new(node)))
-        }
-        _ => Transformed::no(node),
-    })
 }
 
 /// What a chain of unions joins together, in order: one node, however long the chain. Under UNION,
@@ -131,7 +122,7 @@ impl Lowering {
             }
             let types: Vec<SqlType> = types_of(&rel.fields);
             let lowered = self.lower(rel).await?;
-            let mut stream = run(lowered.plan).await?;
+            let mut stream = run(lowered.plan, &self.context.eval.facts).await?;
             let mut rows = Vec::new();
             while let Some(batch) = stream.next().await {
                 let more = super::batch::rows(&batch.map_err(into_sql)?, &types)?;
@@ -172,11 +163,14 @@ impl Lowering {
                 }
                 RelNode::Values { rows } => {
                     let eval = self.context.eval.borrow();
-                    let rows = rows
-                        .iter()
-                        .map(|row| row.iter().map(|e| e.eval(&[], &eval)).collect())
-                        .collect::<Result<Vec<Row>, _>>()?;
-                    self.table(&rel.fields, &rows)
+                    let mut values = Vec::with_capacity(rows.len());
+                    for row in rows {
+                        let row: Row =
+                            row.iter().map(|e| e.eval(&[], &eval)).collect::<Result<_, _>>()?;
+                        self.kept.rows(std::slice::from_ref(&row))?;
+                        values.push(row);
+                    }
+                    self.table(&rel.fields, &values)
                 }
                 RelNode::Filter { input, predicate } => {
                     if matches!(input.node, RelNode::Scan { .. })
@@ -260,8 +254,7 @@ impl Lowering {
                 },
                 RelNode::ProjectSet { input, items } => {
                     let rows = self.rows(input).await?;
-                    let rows = operators::project_set(rows, items, &self.context)?;
-                    self.kept.rows(&rows)?;
+                    let rows = operators::project_set(rows, items, &self.context, &self.kept)?;
                     self.table(&rel.fields, &rows)
                 }
                 RelNode::TableFunction { functions, ordinality } => {
@@ -374,11 +367,8 @@ impl Lowering {
         let columns = slots.iter().map(|(slot, _)| {
             DfExpr::Column(datafusion::common::Column::new(Some(name.as_str()), slot)).alias(slot)
         });
-        let plan = if slots.is_empty() {
-            build(scan)?
-        } else {
-            build(scan.and_then(|scan| scan.project(columns)))?
-        };
+        let plan = build(scan)?;
+        let plan = if slots.is_empty() { plan } else { project(plan, columns.collect())? };
         Ok(Lowered { plan, slots })
     }
 
@@ -389,7 +379,7 @@ impl Lowering {
             .zip(&slots)
             .map(|(e, (name, _))| kernel::lower(e, &input.slots, &self.context.eval).alias(name))
             .collect();
-        let plan = build(LogicalPlanBuilder::from(input.plan).project(lowered))?;
+        let plan = project(input.plan, lowered)?;
         Ok(Lowered { plan, slots })
     }
 
@@ -400,7 +390,7 @@ impl Lowering {
             .iter()
             .enumerate()
             .map(|(index, (name, _))| column(name).alias(format!("u{index}")));
-        build(LogicalPlanBuilder::from(lowered.plan).project(columns))
+        project(lowered.plan, columns.collect())
     }
 
     /// The rows of plans of columns `u0`, `u1`, ..., one plan after the other, under fresh names.
@@ -409,7 +399,7 @@ impl Lowering {
         let schema = Arc::new(schema_of(&slots));
         let mut streams = Vec::with_capacity(inputs.len());
         for input in inputs {
-            streams.push(run(input).await?);
+            streams.push(run(input, &self.context.eval.facts).await?);
         }
         let stream = Arc::new(Append::new(schema.clone(), streams));
         let table = StreamingTable::try_new(schema, vec![stream]).map_err(into_sql)?;
@@ -458,9 +448,7 @@ impl Lowering {
             builder.join_with_expr_keys(right.plan, kind, keys, filter)
         };
         // Keys that are expressions may have added columns: keep ours.
-        let plan = build(joined.and_then(|joined| {
-            joined.project(slots.iter().map(|(name, _)| column(name)).collect::<Vec<_>>())
-        }))?;
+        let plan = project(build(joined)?, slots.iter().map(|(name, _)| column(name)).collect())?;
         Ok(Lowered { plan, slots })
     }
 
@@ -577,7 +565,7 @@ impl Lowering {
         }
         let grouped = build(LogicalPlanBuilder::from(input.plan).aggregate(keys, aggregates))?;
         let columns: Vec<DfExpr> = slots.iter().map(|(name, _)| column(name)).collect();
-        let plan = build(LogicalPlanBuilder::from(grouped).project(columns))?;
+        let plan = project(grouped, columns)?;
         Ok(Lowered { plan, slots })
     }
 
@@ -671,6 +659,13 @@ pub fn schema_of(slots: &[Slot]) -> Schema {
             .map(|(name, ty)| ArrowField::new(name, arrow_type(ty), true))
             .collect::<Vec<_>>(),
     )
+}
+
+/// Columns of `plan`, which have names of their own. The builder's `project` would look through the
+/// whole tree below for each of them.
+fn project(plan: LogicalPlan, columns: Vec<DfExpr>) -> SqlResult<LogicalPlan> {
+    let projection = Projection::try_new(columns, Arc::new(plan)).map_err(into_sql)?;
+    Ok(LogicalPlan::Projection(projection))
 }
 
 pub fn build(builder: datafusion::common::Result<LogicalPlanBuilder>) -> SqlResult<LogicalPlan> {

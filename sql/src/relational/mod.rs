@@ -14,6 +14,7 @@
 //! aggregate.rs  accumulators as functions         operators/    nodes of our own
 //! series.rs     generate_series as a stream       memory.rs     how much queries may keep
 //! append.rs     UNION ALL                         fault.rs      errors across the border
+//! by_key.rs     parts that keys answer            pausing.rs    joins that hear time-outs
 //! ```
 //!
 //! Invariants, as absences: no semantics of DataFusion's that differ from PostgreSQL's is reachable;
@@ -26,10 +27,13 @@ mod by_key;
 mod fault;
 mod kernel;
 mod lower;
-mod memory;
+pub(crate) mod memory;
 mod operators;
+mod pausing;
 mod scan;
 mod series;
+
+pub(crate) use memory::{Kept, row_bytes};
 
 use crate::context::ExecContext;
 use crate::error::SqlResult;
@@ -83,7 +87,8 @@ async fn start(
     let eval = context.owned_eval();
     let mut lowering = Lowering::new(QueryContext { exec: context.clone(), eval });
     let lowered = lowering.lower(rel).await?;
-    Ok((lower::run(lowered.plan).await?, lowering.kept))
+    let stream = lower::run(lowered.plan, &lowering.context.eval.facts).await?;
+    Ok((stream, lowering.kept))
 }
 
 /// Record batches as rows.

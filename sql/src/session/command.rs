@@ -6,6 +6,7 @@ use crate::outcome::{Outcome, RowStream};
 use crate::prepared::{ColumnDesc, Statement};
 use crate::settings::registry::{at, position};
 use crate::settings::{Settings, is_causal_token};
+use datum::keywords::quote_identifier;
 use datum::{Datum, SqlType};
 use planner::{DiscardTarget, ExecutePlan, PreparePlan, SessionPlan, SettingScope, SettingValue};
 use std::sync::Arc;
@@ -268,7 +269,7 @@ fn join(values: &[String], quote: bool) -> String {
     let words: Vec<String> = values
         .iter()
         .map(|value| match quote {
-            true => catalog::deparse::quote_identifier(value).to_string(),
+            true => quote_identifier(value).to_string(),
             false => value.clone(),
         })
         .collect();

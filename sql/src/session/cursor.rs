@@ -1,7 +1,8 @@
 //! DECLARE, FETCH, MOVE, CLOSE.
 //!
 //! A cursor's rows are read when it is declared: it is insensitive to later changes, as PostgreSQL's
-//! are, and it may move both ways. The price is memory; rows beyond `ROWS_MAX` are refused.
+//! are, and it may move both ways. The price is memory, of which all statements have so much together
+//! (53200); rows beyond `ROWS_MAX` are refused.
 
 use super::Session;
 use super::statement::{Produced, limits, run_rows};
@@ -10,6 +11,7 @@ use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::{Outcome, Row, RowStream};
 use crate::prepared::{ColumnDesc, VersionedPlan};
+use crate::relational::Kept;
 use planner::{CursorPlan, FetchDirection, FetchPlan};
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ const ROWS_MAX: usize = 10_000_000;
 pub(super) struct Cursor {
     columns: Arc<[ColumnDesc]>,
     rows: Arc<[Row]>,
+    _kept: Kept,
     /// The row the cursor is on, from one; zero before the first, one past the last after it.
     at: usize,
     scroll: bool,
@@ -100,9 +103,10 @@ impl Session {
         let limits = limits(self.core.clone(), self.effective.statement_timeout);
         let rows = tokio::select! {
             biased;
-            rows = all_rows(plan, &ctx) => rows?,
-            error = tokio::task::coop::unconstrained(limits) => return Err(error),
+            rows = all_rows(plan, &ctx) => rows,
+            error = tokio::task::coop::unconstrained(limits) => Err(error),
         };
+        let (rows, kept) = rows?;
         let columns = plan.query.columns.as_deref().unwrap_or_default().iter();
         let columns = columns.map(|c| ColumnDesc {
             name: c.name.as_str().into(),
@@ -113,6 +117,7 @@ impl Session {
         let cursor = Cursor {
             columns: columns.collect(),
             rows: rows.into(),
+            _kept: kept,
             at: 0,
             scroll: plan.scroll,
             hold: plan.hold,
@@ -170,20 +175,22 @@ impl Session {
     }
 }
 
-async fn all_rows(plan: &CursorPlan, ctx: &Arc<ExecContext>) -> SqlResult<Vec<Row>> {
+async fn all_rows(plan: &CursorPlan, ctx: &Arc<ExecContext>) -> SqlResult<(Vec<Row>, Kept)> {
     let mut stream = match run_rows(&plan.query.plan, plan.query.tag, ctx).await? {
         Produced::Stream(stream) => stream,
-        Produced::Written(written) => return Ok(written.rows),
+        Produced::Written(written) => return Ok((written.rows, written.kept)),
     };
+    let kept = Kept::new();
     let mut rows = Vec::new();
     while let Some(mut batch) = stream.next(10_000).await? {
         ctx.check_cancel()?;
+        kept.rows_once(&batch)?;
         rows.append(&mut batch);
         if rows.len() > ROWS_MAX {
             return Err(SqlError::new("54000", "a cursor holds too many rows"));
         }
     }
-    Ok(rows)
+    Ok((rows, kept))
 }
 
 fn no_cursor(name: &str) -> SqlError {

@@ -8,8 +8,10 @@ use catalog::{Catalog, CommentKey, deparse};
 use core_domain::{KvTransaction, TxnId, TxnStatus};
 use expr::session_facts::{AdvisoryKey, ObjectKind, ObjectName, RelationSize};
 use expr::{ExprError, SessionFacts};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Lives as long as one execution.
 pub(crate) struct Facts {
@@ -19,8 +21,24 @@ pub(crate) struct Facts {
     pub database: u32,
     pub schemas: Arc<[String]>,
     pub txn: Arc<dyn KvTransaction>,
-    /// When `statement_timeout` ends the statement.
-    pub deadline: Option<tokio::time::Instant>,
+    pub deadline: Arc<Deadline>,
+}
+
+/// When `statement_timeout` ends a statement. A client's pauses between the rows of one put it off.
+pub(crate) struct Deadline(Mutex<Option<Instant>>);
+
+impl Deadline {
+    pub fn after(timeout: Option<Duration>) -> Self {
+        Self(Mutex::new(timeout.map(|timeout| Instant::now() + timeout)))
+    }
+
+    pub fn get(&self) -> Option<Instant> {
+        *self.0.lock()
+    }
+
+    pub fn put_off(&self, until: Instant) {
+        *self.0.lock() = Some(until);
+    }
 }
 
 impl From<SqlError> for ExprError {
@@ -42,6 +60,11 @@ impl Facts {
         let mut parts = crate::settings::identifiers(text, '.');
         let name = parts.pop()?;
         Some((parts.pop(), name))
+    }
+
+    /// How this session spells names of relations.
+    fn spelling(&self) -> deparse::Names<'_> {
+        deparse::Names { database: self.database, search_path: &self.schemas }
     }
 }
 
@@ -192,10 +215,7 @@ impl SessionFacts for Facts {
         };
         let mut owned = self.catalog.sequences_owned_by(oid);
         let sequence = owned.find(|s| s.owned_by.is_some_and(|(_, c)| c == found.id));
-        Ok(sequence.map(|s| {
-            let schema = self.catalog.schema_name(s.schema).unwrap_or_default();
-            format!("{}.{}", deparse::quote_identifier(schema), deparse::quote_identifier(&s.name))
-        }))
+        Ok(sequence.map(|s| deparse::qualified(&self.catalog, s.schema, &s.name)))
     }
 
     fn sequence_last_value(&self, sequence: u32) -> expr::Result<Option<i64>> {
@@ -210,13 +230,7 @@ impl SessionFacts for Facts {
     }
 
     fn relation_name(&self, oid: u32) -> Option<String> {
-        let relation = self.catalog.relation_by_oid(oid)?;
-        let name = deparse::quote_identifier(relation.name());
-        if self.catalog.is_visible(self.database, &self.schemas, oid) {
-            return Some(name.into_owned());
-        }
-        let schema = self.catalog.schema_name(relation.schema())?;
-        Some(format!("{}.{name}", deparse::quote_identifier(schema)))
+        self.spelling().relation(&self.catalog, oid)
     }
 
     fn namespace_oid(&self, name: &str) -> Option<u32> {
@@ -245,8 +259,7 @@ impl SessionFacts for Facts {
     }
 
     fn constraint_definition(&self, constraint: u32) -> Option<String> {
-        let names = deparse::Names { database: self.database, search_path: &self.schemas };
-        deparse::constraint_definition(&self.catalog, names, constraint, false)
+        deparse::constraint_definition(&self.catalog, self.spelling(), constraint, false)
     }
 
     fn view_definition(&self, view: u32) -> Option<String> {
@@ -330,7 +343,7 @@ impl SessionFacts for Facts {
 
     fn sleep(&self, duration: Duration) -> expr::Result<()> {
         let too_late = async {
-            match self.deadline {
+            match self.deadline.get() {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
@@ -343,10 +356,22 @@ impl SessionFacts for Facts {
             }
         });
         match cause {
-            Some(cause) => {
-                Err(ExprError::new("57014", format!("canceling statement due to {cause}")))
-            }
+            Some(cause) => Err(canceled(cause)),
             None => Ok(()),
         }
     }
+
+    fn check_cancel(&self) -> expr::Result<()> {
+        if self.core.is_cancelled() {
+            return Err(canceled("user request"));
+        }
+        match self.deadline.get() {
+            Some(deadline) if Instant::now() >= deadline => Err(canceled("statement timeout")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn canceled(cause: &str) -> ExprError {
+    ExprError::new("57014", format!("canceling statement due to {cause}"))
 }

@@ -23,6 +23,7 @@ pub(crate) mod statement;
 pub(crate) mod transaction;
 
 pub use core::{Activity, SessionCore};
+pub(crate) use facts::Deadline;
 
 use crate::error::{Notice, SqlError, SqlResult};
 use crate::prepared::Prepared;

@@ -5,7 +5,9 @@ use crate::error::{SqlError, SqlResult};
 use crate::plan_cache::CacheKey;
 use crate::prepared::{ColumnDesc, PlanKey, Prepared, Statement, VersionedPlan};
 use catalog::Catalog;
+use catalog::deparse::Names;
 use datum::SqlType;
+use datum::keywords::quote_identifier;
 use planner::Planned;
 use std::sync::Arc;
 
@@ -19,10 +21,10 @@ impl Session {
     pub fn split(&mut self, sql: &str) -> SqlResult<Vec<Statement>> {
         // A text that was planned as one statement before need not be parsed.
         let key = self.cache_key(sql.into(), &[]);
-        if let Some(prepared) = self.server.plans.get(&key) {
-            if let Some(parsed) = prepared.parsed.clone() {
-                return Ok(vec![Statement { text: prepared.text.clone(), offset: 0, parsed }]);
-            }
+        if let Some(prepared) = self.server.plans.get(&key)
+            && let Some(parsed) = prepared.parsed.clone()
+        {
+            return Ok(vec![Statement { text: prepared.text.clone(), offset: 0, parsed }]);
         }
         let statements = match planner::parse(sql) {
             Ok(statements) => statements,
@@ -287,7 +289,6 @@ fn is_missing_name(sqlstate: &str) -> bool {
 
 /// The name behind the OID of a reg* value.
 pub(super) fn reg_name(session: &Session, ty: &SqlType, oid: u32) -> Option<String> {
-    use catalog::deparse::quote_identifier;
     let catalog = match &session.txn.catalog {
         Some(changed) => changed.clone(),
         None => session.server.catalog.known()?,
@@ -297,14 +298,8 @@ pub(super) fn reg_name(session: &Session, ty: &SqlType, oid: u32) -> Option<Stri
     }
     match ty {
         SqlType::Regclass => {
-            let relation = catalog.relation_by_oid(oid)?;
-            let name = quote_identifier(relation.name()).to_string();
-            let (database, path) = (session.database.oid, &session.effective.schemas);
-            if catalog.is_visible(database, path, oid) {
-                return Some(name);
-            }
-            let schema = catalog.schema_name(relation.schema())?;
-            Some(format!("{}.{name}", quote_identifier(schema)))
+            let search_path = &session.effective.schemas;
+            Names { database: session.database.oid, search_path }.relation(&catalog, oid)
         }
         SqlType::Regnamespace => catalog.schema_name(oid).map(|n| quote_identifier(n).to_string()),
         SqlType::Regrole => catalog.role(oid).map(|r| quote_identifier(&r.name).to_string()),

@@ -10,7 +10,7 @@
 //! back and executed again from its start, with a fresh snapshot, as long as none of its rows has
 //! left. Inside a block a lost race is the client's to handle (40001).
 
-use super::facts::Facts;
+use super::facts::{Deadline, Facts};
 use super::transaction::Block;
 use super::{Session, now_micros};
 use crate::context::ExecContext;
@@ -24,7 +24,7 @@ use catalog::Catalog;
 use core_domain::{IsolationLevel, WaitPolicy};
 use datum::{Datum, TypeContext};
 use planner::{CopyDirection, Plan, TableLockMode, Tag, UtilityPlan};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -171,9 +171,7 @@ impl Session {
         };
         let ctx = self.begin_statement(plan, params.clone()).await?;
         let core = self.core.clone();
-        let timeout = self.effective.statement_timeout;
-        let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-        let limits = limits(core, timeout);
+        let limits = limits(core, self.effective.statement_timeout);
         // A statement that has used up its task's budget must not starve the clock that ends it.
         let limits = tokio::task::coop::unconstrained(limits);
         let outcome = if let Plan::Ddl(statement) = &plan.planned.plan {
@@ -192,18 +190,24 @@ impl Session {
             }
         };
         let mut outcome = outcome?;
-        if let Some(deadline) = deadline {
+        if let Some(at) = ctx.deadline.get() {
             // What never waited was not interrupted; the rows to come have the time that is left.
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let left = at.saturating_duration_since(tokio::time::Instant::now());
             if left.is_zero() {
                 return Err(timed_out());
             }
-            if let Outcome::Rows { rows, .. } = &mut outcome
+            let rows = match &mut outcome {
+                Outcome::Rows { rows, .. } => Some(rows),
+                Outcome::CopyOut(copy) => Some(&mut copy.rows),
+                Outcome::Complete { .. } | Outcome::CopyIn(_) | Outcome::Empty => None,
+            };
+            if let Some(rows) = rows
                 && !rows.is_ready()
             {
                 let tag = rows.tag_kind();
                 let inner = std::mem::replace(rows, RowStream::ready(Vec::new()));
-                *rows = RowStream::pull(Box::new(Timed { inner, left })).with_tag_kind(tag);
+                let timed = Timed { inner, left, deadline: ctx.deadline.clone() };
+                *rows = RowStream::pull(Box::new(timed)).with_tag_kind(tag);
             }
         }
         self.last_guarantee = Some(ctx.txn.guarantee());
@@ -222,12 +226,8 @@ impl Session {
                 self.release();
                 return Ok(outcome);
             }
-            Outcome::Rows { rows, .. } if !rows.is_ready() => {
-                let tag = rows.tag_kind();
-                *rows = RowStream::ready(rows.collect().await?).with_tag_kind(tag);
-            }
-            Outcome::Rows { .. } | Outcome::Complete { .. } | Outcome::CopyIn(_) => {}
-            Outcome::Empty => {}
+            Outcome::Rows { rows, .. } => rows.read_ahead().await?,
+            Outcome::Complete { .. } | Outcome::CopyIn(_) | Outcome::Empty => {}
         }
         self.commit().await?;
         Ok(outcome)
@@ -333,6 +333,7 @@ impl Session {
                 types
             }
         };
+        let deadline = Arc::new(Deadline::after(self.effective.statement_timeout));
         let facts = Facts {
             server: self.server.clone(),
             core: self.core.clone(),
@@ -340,7 +341,7 @@ impl Session {
             database: self.database.oid,
             schemas: self.effective.schemas.clone(),
             txn: kv.clone(),
-            deadline: self.effective.statement_timeout.map(|t| tokio::time::Instant::now() + t),
+            deadline: deadline.clone(),
         };
         Ok(Arc::new(ExecContext {
             server: self.server.clone(),
@@ -355,6 +356,7 @@ impl Session {
             params,
             statement_timestamp: now,
             facts: Arc::new(facts),
+            deadline,
             lock_timeout: self.effective.lock_timeout,
             cte_rows: HashMap::new(),
             unseen: None,
@@ -374,11 +376,7 @@ impl Session {
         let tag = rows.tag_kind();
         let inner = std::mem::replace(rows, RowStream::ready(Vec::new()));
         let shared = Arc::new(SharedStream {
-            state: tokio::sync::Mutex::new(SharedState {
-                stream: Some(inner),
-                ahead: VecDeque::new(),
-                failed: None,
-            }),
+            state: tokio::sync::Mutex::new(SharedState { stream: inner, failed: None }),
         });
         self.open_stream = Some(Arc::downgrade(&shared));
         *rows = RowStream::pull(Box::new(SharedSource(shared)))
@@ -391,10 +389,9 @@ impl Session {
     async fn drain_open_stream(&mut self) {
         let Some(shared) = self.open_stream.take().and_then(|weak| weak.upgrade()) else { return };
         let mut state = shared.state.lock().await;
-        let Some(mut stream) = state.stream.take() else { return };
-        match stream.collect().await {
-            Ok(rows) => state.ahead.extend(rows),
-            Err(error) => state.failed = Some(error),
+        if let Err(error) = state.stream.read_ahead().await {
+            state.stream = RowStream::ready(Vec::new());
+            state.failed = Some(error);
         }
     }
 
@@ -505,6 +502,7 @@ fn timed_out() -> SqlError {
 struct Timed {
     inner: RowStream,
     left: Duration,
+    deadline: Arc<Deadline>,
 }
 
 #[async_trait]
@@ -514,6 +512,7 @@ impl RowSource for Timed {
             return Err(timed_out());
         }
         let began = tokio::time::Instant::now();
+        self.deadline.put_off(began + self.left);
         let rows = tokio::time::timeout(self.left, self.inner.next(rows_max)).await;
         self.left = self.left.saturating_sub(began.elapsed());
         rows.unwrap_or_else(|_| Err(timed_out()))
@@ -543,7 +542,9 @@ async fn run_plan(
             Produced::Written(written) => {
                 let tag = planned.tag.render(written.count);
                 Ok(match columns {
-                    Some(_) => with_rows(RowStream::ready_tagged(written.rows, tag)),
+                    Some(_) => {
+                        with_rows(RowStream::ready_tagged(written.rows, tag).keeping(written.kept))
+                    }
                     None => Outcome::Complete { tag },
                 })
             }
@@ -565,17 +566,17 @@ pub(crate) async fn run_rows(plan: &Plan, tag: Tag, ctx: &Arc<ExecContext>) -> S
         Plan::WithWrites { writes, body } => {
             let unseen = Arc::new(write::Unseen::new(ctx.txn.clone()));
             let mut ctx = Arc::new(ctx.with_unseen(unseen.clone()));
+            let mut kept = Vec::with_capacity(writes.len());
             for (id, write) in writes {
                 let written = write::execute(write, &ctx).await?;
+                kept.push(written.kept);
                 ctx = Arc::new(ctx.with_cte_rows(*id, written.rows));
             }
             let mut produced = Box::pin(run_rows(body, tag, &ctx)).await?;
-            if let Produced::Stream(rows) = &mut produced
-                && !rows.is_ready()
-            {
-                let tag = rows.tag_kind();
-                *rows = RowStream::ready(rows.collect().await?).with_tag_kind(tag);
+            if let Produced::Stream(rows) = &mut produced {
+                rows.read_ahead().await?;
             }
+            unseen.take_effects().finish(&ctx).await?;
             unseen.show()?;
             Ok(produced)
         }
@@ -587,8 +588,8 @@ pub(crate) async fn run_rows(plan: &Plan, tag: Tag, ctx: &Arc<ExecContext>) -> S
 fn run_utility(plan: &UtilityPlan, tag: Tag, ctx: &ExecContext) -> SqlResult<Outcome> {
     let done = Ok(Outcome::Complete { tag: tag.0.to_owned() });
     match plan {
-        // Old versions are dropped by garbage collection; there are no statistics yet; the log is
-        // synced at every commit; indexes have no bloat. Nothing is left to be done.
+        // Nothing drops old versions yet; there are no statistics yet; the log is synced at every
+        // commit; indexes have no bloat. Nothing is left to be done.
         UtilityPlan::Vacuum { .. }
         | UtilityPlan::Analyze { .. }
         | UtilityPlan::Checkpoint
@@ -609,8 +610,7 @@ pub(super) struct SharedStream {
 }
 
 struct SharedState {
-    stream: Option<RowStream>,
-    ahead: VecDeque<Row>,
+    stream: RowStream,
     failed: Option<SqlError>,
 }
 
@@ -620,17 +620,10 @@ struct SharedSource(Arc<SharedStream>);
 impl RowSource for SharedSource {
     async fn next(&mut self, rows_max: usize) -> SqlResult<Option<Vec<Row>>> {
         let mut state = self.0.state.lock().await;
-        if !state.ahead.is_empty() {
-            let count = rows_max.min(state.ahead.len());
-            return Ok(Some(state.ahead.drain(..count).collect()));
-        }
         if let Some(error) = state.failed.take() {
             return Err(error);
         }
-        match &mut state.stream {
-            Some(stream) => stream.next(rows_max).await,
-            None => Ok(None),
-        }
+        state.stream.next(rows_max).await
     }
 }
 

@@ -209,9 +209,9 @@ impl Settings {
 
     /// `RESET ALL`, and part of `DISCARD ALL`.
     pub fn reset_all(&mut self, in_transaction: bool) {
-        for at in 0..SPECS.len() {
+        for (at, spec) in SPECS.iter().enumerate() {
             let skip = [at::CAUSAL_TOKEN, at::TRANSACTION_ISOLATION, at::TRANSACTION_READ_ONLY];
-            if SPECS[at].scope == Scope::Session && !skip.contains(&at) {
+            if spec.scope == Scope::Session && !skip.contains(&at) {
                 self.change(Name::Known(at), in_transaction, |slot| {
                     slot.session = None;
                     slot.local = None;

@@ -7,12 +7,14 @@
 //!   ON CONFLICT (conflict.rs)
 //! afterwards (referential.rs) parents exist (locked KeyShare); children of changed parents follow
 //! in WITH (unseen.rs)        what one part writes is hidden from the reads of the others
+//! what is refused (violation.rs) in PostgreSQL's words
 //! ```
 //!
 //! Locks are asked for in batches, one round for as many rows as a chunk holds. Everything is
 //! buffered in the key-value transaction until its commit, so a failed statement leaves nothing.
 //!
 //! All input of a statement is read before its first write: a statement does not see its own rows.
+//! That input counts as memory of the relational engine's (53200).
 
 mod conflict;
 mod referential;
@@ -25,7 +27,7 @@ use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::oltp::project;
 use crate::outcome::Row;
-use crate::relational;
+use crate::relational::{self, Kept, row_bytes};
 use core_domain::LockMode;
 use datum::Datum;
 use planner::{InsertOp, InsertSource, UpdateOp, WriteOp, WritePlan};
@@ -43,31 +45,60 @@ pub(crate) struct Written {
     pub count: u64,
     /// RETURNING.
     pub rows: Vec<Row>,
+    /// Counts these.
+    pub kept: Kept,
+}
+
+impl Written {
+    /// Adds what RETURNING answers for a row, which `extra` columns of other tables came with.
+    fn returning(
+        &mut self,
+        plan: &WritePlan,
+        row: &[Datum],
+        extra: &[Datum],
+        ctx: &ExecContext,
+    ) -> SqlResult<()> {
+        let Some(returning) = &plan.returning else { return Ok(()) };
+        let eval = ctx.eval();
+        let row = if extra.is_empty() {
+            project(&returning.exprs, row, &eval)?
+        } else {
+            let joined: Row = row.iter().chain(extra).cloned().collect();
+            project(&returning.exprs, &joined, &eval)?
+        };
+        self.kept.bytes(row_bytes(&row))?;
+        self.rows.push(row);
+        Ok(())
+    }
 }
 
 pub(crate) async fn execute(plan: &WritePlan, ctx: &Arc<ExecContext>) -> SqlResult<Written> {
     let code = ctx.server.codes.get(&plan.table, &ctx.catalog)?;
     let writer = Writer::new(ctx, code);
     let mut effects = Effects::default();
-    let mut written = Written { count: 0, rows: Vec::new() };
+    let mut written = Written { count: 0, rows: Vec::new(), kept: Kept::new() };
     match &plan.op {
         WriteOp::Insert(op) => insert(plan, op, &writer, &mut effects, &mut written).await?,
         WriteOp::Update(op) => update(plan, op, &writer, &mut effects, &mut written).await?,
         WriteOp::Delete(op) => {
-            let targets = targets::find(&op.source, &writer.code, ctx, LockMode::Exclusive).await?;
+            let kept = Kept::new();
+            let mode = LockMode::Exclusive;
+            let targets = targets::find(&op.source, &writer.code, ctx, mode, &kept).await?;
             for chunk in targets.chunks(CHUNK_ROWS) {
                 ctx.check_cancel()?;
                 let rows = chunk.iter().map(|t| (t.key.clone(), t.old.clone())).collect();
                 writer.delete(rows, &mut effects).await?;
                 written.count += chunk.len() as u64;
                 for target in chunk {
-                    let extra = &target.extra;
-                    returning(plan, &target.old, extra, ctx, &mut written.rows)?;
+                    written.returning(plan, &target.old, &target.extra, ctx)?;
                 }
             }
         }
     }
-    effects.finish(ctx).await?;
+    match &ctx.unseen {
+        Some(statement) => statement.defer(effects),
+        None => effects.finish(ctx).await?,
+    }
     Ok(written)
 }
 
@@ -80,24 +111,30 @@ async fn insert(
 ) -> SqlResult<()> {
     let ctx = writer.ctx;
     let rules = Rules { checks: &plan.checks, generated: &plan.generated };
-    let rows = match &op.source {
-        InsertSource::Values(rows) => {
+    let kept = Kept::new();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut keep = |row: Row| -> SqlResult<()> {
+        kept.bytes(row_bytes(&row))?;
+        rows.push(row);
+        Ok(())
+    };
+    match &op.source {
+        InsertSource::Values(source) => {
             let eval = ctx.eval();
-            let rows = rows.iter().map(|exprs| project(exprs, &[], &eval));
-            rows.collect::<SqlResult<Vec<Row>>>()?
+            for exprs in source {
+                keep(project(exprs, &[], &eval)?)?;
+            }
         }
         InsertSource::Query { rel, project: exprs } => {
             let mut stream = relational::execute(rel, ctx).await?;
-            let mut rows = Vec::new();
             while let Some(batch) = stream.next(CHUNK_ROWS).await? {
                 let eval = ctx.eval();
                 for row in batch {
-                    rows.push(project(exprs, &row, &eval)?);
+                    keep(project(exprs, &row, &eval)?)?;
                 }
             }
-            rows
         }
-    };
+    }
     let mut rows = rows.into_iter();
     let mut touched = conflict::Touched::default();
     loop {
@@ -114,7 +151,7 @@ async fn insert(
         };
         written.count += inserted.len() as u64;
         for row in &inserted {
-            returning(plan, row, &[], ctx, &mut written.rows)?;
+            written.returning(plan, row, &[], ctx)?;
         }
     }
 }
@@ -128,7 +165,8 @@ async fn update(
 ) -> SqlResult<()> {
     let ctx = writer.ctx;
     let rules = Rules { checks: &plan.checks, generated: &plan.generated };
-    let targets = targets::find(&op.source, &writer.code, ctx, op.lock_mode()).await?;
+    let kept = Kept::new();
+    let targets = targets::find(&op.source, &writer.code, ctx, op.lock_mode(), &kept).await?;
     let mut targets = targets.into_iter();
     loop {
         let chunk: Vec<targets::Target> = targets.by_ref().take(CHUNK_ROWS).collect();
@@ -146,7 +184,7 @@ async fn update(
         written.count += changes.len() as u64;
         let new = writer.update(changes, &rules, effects).await?;
         for (row, extra) in new.iter().zip(&extras) {
-            returning(plan, row, extra, ctx, &mut written.rows)?;
+            written.returning(plan, row, extra, ctx)?;
         }
     }
 }
@@ -171,24 +209,6 @@ fn assign(
         }
     }
     Ok(new)
-}
-
-fn returning(
-    plan: &WritePlan,
-    row: &[Datum],
-    extra: &[Datum],
-    ctx: &ExecContext,
-    out: &mut Vec<Row>,
-) -> SqlResult<()> {
-    let Some(returning) = &plan.returning else { return Ok(()) };
-    let eval = ctx.eval();
-    if extra.is_empty() {
-        out.push(project(&returning.exprs, row, &eval)?);
-    } else {
-        let joined: Row = row.iter().chain(extra).cloned().collect();
-        out.push(project(&returning.exprs, &joined, &eval)?);
-    }
-    Ok(())
 }
 
 pub(crate) fn lock_refused() -> SqlError {

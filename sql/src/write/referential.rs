@@ -14,6 +14,7 @@ use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::oltp::access::{Cursor, Found};
 use crate::outcome::Row;
+use crate::relational::{Kept, row_bytes};
 use crate::table_code::TableCode;
 use catalog::table::ROWS_INDEX;
 use catalog::{
@@ -136,6 +137,14 @@ impl Effects {
         }
     }
 
+    /// Adds what another write of the same statement demands.
+    pub fn append(&mut self, other: Self) {
+        for (key, error) in other.missing {
+            self.missing.entry(key).or_insert(error);
+        }
+        self.changed.extend(other.changed);
+    }
+
     /// At the end of the statement.
     ///
     /// # Errors
@@ -197,7 +206,8 @@ impl Effects {
                 convert(&changed.old[*from], from_ty, to_ty, ctx)
             })
             .collect::<SqlResult<_>>()?;
-        let children = children(&child, &columns, &wanted, ctx).await?;
+        let kept = Kept::new();
+        let children = children(&child, &columns, &wanted, ctx, &kept).await?;
         if children.is_empty() {
             return Ok(());
         }
@@ -323,6 +333,7 @@ async fn children(
     columns: &[usize],
     values: &[Datum],
     ctx: &ExecContext,
+    kept: &Kept,
 ) -> SqlResult<Vec<Found>> {
     // An index whose leading columns are the constraint's, in any order, finds them without a scan.
     let leads = |ordinals: &[usize]| {
@@ -350,12 +361,16 @@ async fn children(
     let mut found = Vec::new();
     while let Some(page) = cursor.next(ctx, &all, usize::MAX).await? {
         ctx.check_cancel()?;
-        found.extend(page.into_iter().filter(|f| {
-            columns.iter().zip(values).all(|(column, value)| {
-                let datum = &f.row[*column];
+        for child_row in page {
+            let refers = columns.iter().zip(values).all(|(column, value)| {
+                let datum = &child_row.row[*column];
                 !datum.is_null() && eq_as(&child.table.columns[*column].ty.ty, datum, value)
-            })
-        }));
+            });
+            if refers {
+                kept.bytes(child_row.key.len() + row_bytes(&child_row.row))?;
+                found.push(child_row);
+            }
+        }
     }
     Ok(found)
 }

@@ -6,7 +6,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::oltp::access::{Cursor, pinned_key};
 use crate::oltp::passes;
 use crate::outcome::Row;
-use crate::relational;
+use crate::relational::{self, Kept, row_bytes};
 use crate::table_code::TableCode;
 use core_domain::{Key, LockMode, LockedValue, ReadAt};
 use datum::Datum;
@@ -28,12 +28,13 @@ pub(super) async fn find(
     code: &Arc<TableCode>,
     ctx: &Arc<ExecContext>,
     mode: LockMode,
+    kept: &Kept,
 ) -> SqlResult<Vec<Target>> {
     match source {
         TargetSource::Keys { access, filter, recheck } => {
             if let Some(keys) = pinned_key(access, code, &ctx.eval())? {
                 let found = keys.into_iter().map(|key| (key, Row::new())).collect();
-                return lock(found, filter.as_ref(), Again::Always, code, ctx, mode).await;
+                return lock(found, filter.as_ref(), Again::Always, code, ctx, mode, kept).await;
             }
             let wanted = filter.as_ref().map(Expr::columns).unwrap_or_default();
             let mut cursor = Cursor::open(access, code, ctx, ReadAt::Snapshot).await?;
@@ -43,12 +44,13 @@ pub(super) async fn find(
                 let eval = ctx.eval();
                 for row in page {
                     if passes(filter.as_ref(), &row.row, &eval)? {
+                        kept.bytes(size_of::<(Key, Row)>() + row.key.len())?;
                         found.push((row.key, Row::new()));
                     }
                 }
             }
             let again = recheck.as_ref().or(filter.as_ref());
-            lock(found, again, Again::IfChanged, code, ctx, mode).await
+            lock(found, again, Again::IfChanged, code, ctx, mode, kept).await
         }
         TargetSource::Rel { rel, key_width, recheck } => {
             let mut stream = relational::execute(rel, ctx).await?;
@@ -59,11 +61,12 @@ pub(super) async fn find(
                     let extra = row.split_off(*key_width);
                     let key = row_key(code, &row)?;
                     if seen.insert(key.clone()) {
+                        kept.bytes(2 * size_of::<Key>() + key.len() + row_bytes(&extra))?;
                         found.push((key, extra));
                     }
                 }
             }
-            lock(found, recheck.as_ref(), Again::IfChanged, code, ctx, mode).await
+            lock(found, recheck.as_ref(), Again::IfChanged, code, ctx, mode, kept).await
         }
         TargetSource::CurrentOf(_) => Err(SqlError::unsupported("WHERE CURRENT OF")),
     }
@@ -95,6 +98,7 @@ async fn lock(
     code: &Arc<TableCode>,
     ctx: &ExecContext,
     mode: LockMode,
+    kept: &Kept,
 ) -> SqlResult<Vec<Target>> {
     let mut targets = Vec::with_capacity(found.len());
     let mut found = found.into_iter();
@@ -118,6 +122,7 @@ async fn lock(
                 LockedValue::Skipped => return Err(lock_refused()),
             };
             let old = code.decode_all(&value)?;
+            kept.bytes(row_bytes(&old))?;
             if again == Again::Always || committed_at > ctx.snapshot {
                 let holds = if extra.is_empty() {
                     passes(condition, &old, &eval)?

@@ -18,8 +18,14 @@ pub const TOKEN_KEY: [u8; 32] = [7; 32];
 
 impl Database {
     pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A server of its own kind.
+    pub fn with(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let kv = MemoryKv::new();
-        let config = ServerConfig::single(ClusterId(42), TOKEN_KEY);
+        let mut config = ServerConfig::single(ClusterId(42), TOKEN_KEY);
+        change(&mut config);
         Self { server: Server::new(Arc::new(kv.clone()), config), kv }
     }
 

@@ -1,76 +1,21 @@
 //! Nodes with ranges and transactions in one process, on a network in memory.
 #![allow(dead_code)] // Each test file uses its part.
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use cluster::{Handler, Transport, TransportError};
+use cluster::{MemoryNetwork, Transport};
 use core_domain::{
     Key, KvResult, KvStore, KvTransaction, LockMode, LockedValue, NodeId, RangeId, Span,
     SystemClock, TxnOptions, Value, WaitPolicy,
 };
-use parking_lot::{Mutex, RwLock};
 use query::{SendTuning, TxnCoordinator};
 use replication::evaluate::Evaluator;
 use replication::{LogTrace, SYSTEM_RANGE, Store, Tuning};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{CrashEngine, Engine, StorageError};
 
 pub const DATA_RANGE: RangeId = RangeId(2);
 pub const WAIT: WaitPolicy = WaitPolicy::Wait(None);
-
-type Services = HashMap<&'static str, Arc<dyn Handler>>;
-
-#[derive(Default)]
-pub struct Net {
-    nodes: RwLock<HashMap<String, Services>>,
-    cut_off: Mutex<HashSet<String>>,
-}
-
-pub struct Wire {
-    net: Arc<Net>,
-    address: String,
-}
-
-#[async_trait]
-impl Transport for Wire {
-    fn local_address(&self) -> &str {
-        &self.address
-    }
-
-    async fn call(
-        &self,
-        address: &str,
-        service: &'static str,
-        payload: Bytes,
-        timeout: Duration,
-    ) -> Result<Bytes, TransportError> {
-        let address = address.to_owned();
-        let cut = || {
-            let cut = self.net.cut_off.lock();
-            cut.contains(&self.address) || cut.contains(&address)
-        };
-        let handler = self.net.nodes.read().get(&address).and_then(|s| s.get(service).cloned());
-        let Some(handler) = handler.filter(|_| !cut()) else {
-            return Err(TransportError::Unreachable { address, reason: "cut off".into() });
-        };
-        let answered = tokio::time::timeout(timeout, handler.handle(payload)).await;
-        if cut() {
-            return Err(TransportError::TimedOut { address, after: timeout });
-        }
-        match answered {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(reason)) => Err(TransportError::Refused { address, reason }),
-            Err(_) => Err(TransportError::TimedOut { address, after: timeout }),
-        }
-    }
-
-    fn register(&self, service: &'static str, handler: Arc<dyn Handler>) {
-        let mut nodes = self.net.nodes.write();
-        nodes.entry(self.address.clone()).or_default().insert(service, handler);
-    }
-}
 
 /// A killed node's log writer finds its disk gone; the test's process goes on.
 struct Survive;
@@ -90,8 +35,13 @@ pub struct Node {
 }
 
 impl Node {
-    async fn start(net: &Arc<Net>, id: u64, engine: Arc<dyn Engine>, ids: &[u64]) -> Self {
-        let wire: Arc<dyn Transport> = Arc::new(Wire { net: net.clone(), address: address(id) });
+    async fn start(
+        net: &Arc<MemoryNetwork>,
+        id: u64,
+        engine: Arc<dyn Engine>,
+        ids: &[u64],
+    ) -> Self {
+        let wire: Arc<dyn Transport> = net.node(address(id));
         let evaluator = Evaluator::new(engine.clone(), Arc::new(SystemClock::default()));
         let tuning = Tuning {
             heartbeat_interval: Duration::from_millis(50),
@@ -112,10 +62,8 @@ impl Node {
         let members: Vec<(NodeId, String)> =
             ids.iter().map(|id| (NodeId(*id), address(*id))).collect();
         let (net, all) = (net.clone(), members.clone());
-        let peers = move || {
-            let cut = net.cut_off.lock();
-            all.iter().filter(|(_, address)| !cut.contains(address)).cloned().collect()
-        };
+        let peers =
+            move || all.iter().filter(|(_, address)| !net.is_cut_off(address)).cloned().collect();
         let kv = TxnCoordinator::start(
             store.clone(),
             evaluator.clone(),
@@ -129,7 +77,7 @@ impl Node {
 
 /// Nodes that can be killed and started again on what their disks kept.
 pub struct Cluster {
-    pub net: Arc<Net>,
+    pub net: Arc<MemoryNetwork>,
     pub ids: Vec<u64>,
     pub engines: BTreeMap<u64, Arc<CrashEngine>>,
     pub nodes: BTreeMap<u64, Node>,
@@ -155,14 +103,14 @@ impl Cluster {
     }
 
     pub async fn restart(&mut self, id: u64) {
-        self.net.cut_off.lock().remove(&address(id));
+        self.net.heal(&address(id));
         let node = Node::start(&self.net, id, self.engines[&id].clone(), &self.ids).await;
         self.nodes.insert(id, node);
     }
 
     /// The node vanishes, and what it had not synced with it.
     pub async fn kill(&mut self, id: u64, seed: u64) {
-        self.net.cut_off.lock().insert(address(id));
+        self.net.cut_off(&address(id));
         self.engines.insert(id, Arc::new(self.engines[&id].crash(seed)));
         if let Some(node) = self.nodes.remove(&id) {
             node.store.shutdown().await;
@@ -171,7 +119,7 @@ impl Cluster {
 
     /// The node lives on, alone.
     pub fn net_cut(&self, id: u64) {
-        self.net.cut_off.lock().insert(address(id));
+        self.net.cut_off(&address(id));
     }
 
     pub fn kv(&self, id: u64) -> Arc<TxnCoordinator> {

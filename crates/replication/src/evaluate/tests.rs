@@ -324,6 +324,72 @@ async fn what_waits_while_an_entry_is_written_shares_the_next_one() {
     assert!(entries <= 3, "20 commits took {entries} entries");
 }
 
+/// What the watcher sees, the evaluation acts on: nothing grows, and room can still be made.
+#[tokio::test]
+async fn a_nearly_full_disk_refuses_rows_and_takes_what_makes_room() {
+    let leader = Leader::new(RANGE);
+    let seen = committed(leader.ask(commit(1, "a", "1", None)).await);
+    leader.group.engine.set_nearly_full(true);
+    // Blind, so that one that is still let through changes nothing for the next.
+    let mut txn = 100;
+    let refused = until(|| {
+        txn += 1;
+        let answer = leader.ask(commit(txn, "b", "grows", None));
+        async move { answer.await.err() }
+    })
+    .await;
+    let RangeError::Kv(refused) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.sqlstate(), "53100", "{refused}");
+    let write = Write { key: key("c"), value: Some("grows".into()), seen: None };
+    let prewrite = RangeRequest::Prewrite {
+        txn: TxnId(2),
+        primary: key("c"),
+        writes: vec![write],
+        locked: Vec::new(),
+    };
+    let refused = leader.ask(prewrite).await;
+    assert!(matches!(refused, Err(RangeError::Kv(KvError::DiskFull(_)))), "{refused:?}");
+    assert_eq!(leader.get("a", Timestamp(1 << 40)).await, Some("1".into()));
+    assert_eq!(leader.get("c", Timestamp(1 << 40)).await, None);
+    for write in [
+        Write { key: key("a"), value: None, seen: Some(seen) },
+        Write { key: Key::system("catalog"), value: Some("smaller".into()), seen: None },
+    ] {
+        txn += 1;
+        let request = RangeRequest::Commit {
+            txn: TxnId(txn),
+            primary: write.key.clone(),
+            floor: Timestamp::ZERO,
+            writes: vec![write],
+            locked: Vec::new(),
+        };
+        committed(leader.ask(request).await);
+    }
+    assert_eq!(leader.get("a", Timestamp(2 << 40)).await, None);
+    let erased = leader.ask(RangeRequest::Erase { span: Span::prefix(key("b")) }).await;
+    assert_eq!(erased, Ok(RangeResponse::Done));
+    leader.group.engine.set_nearly_full(false);
+    until(|| {
+        txn += 1;
+        let answer = leader.ask(commit(txn, "d", "there is room", None));
+        async move { answer.await.ok() }
+    })
+    .await;
+    assert_eq!(leader.get("d", Timestamp(3 << 40)).await, Some("there is room".into()));
+}
+
+/// Asks until there is an answer.
+async fn until<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "never");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_deposed_leader_refuses() {
     let leader = Leader::new(RANGE);

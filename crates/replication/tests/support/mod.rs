@@ -1,93 +1,18 @@
 //! Stores on one in-process network, with a switch for each node.
 #![allow(dead_code)] // Each test file uses its part.
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use cluster::{Handler, Transport, TransportError};
+use cluster::MemoryNetwork;
 use core_domain::{NodeId, RangeId, Span};
-use parking_lot::{Mutex, RwLock};
 use replication::{
     Applied, Command, Deaf, EngineOp, Leadership, LogTrace, Replica, ReplicationError, Store,
     Tuning,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::{Cf, CrashEngine, Engine, IterOptions, StorageError};
 
 pub const RANGE: RangeId = RangeId(1);
-
-type Services = HashMap<&'static str, Arc<dyn Handler>>;
-
-/// A network in memory.
-#[derive(Default)]
-pub struct Net {
-    nodes: RwLock<HashMap<String, Services>>,
-    cut_off: Mutex<HashSet<String>>,
-}
-
-impl Net {
-    /// Nothing reaches or leaves this node any more.
-    pub fn cut_off(&self, address: &str) {
-        self.cut_off.lock().insert(address.to_owned());
-    }
-
-    pub fn heal(&self, address: &str) {
-        self.cut_off.lock().remove(address);
-    }
-
-    fn unreachable(&self, from: &str, to: &str) -> bool {
-        let cut = self.cut_off.lock();
-        cut.contains(from) || cut.contains(to)
-    }
-}
-
-pub struct Wire {
-    net: Arc<Net>,
-    address: String,
-}
-
-#[async_trait]
-impl Transport for Wire {
-    fn local_address(&self) -> &str {
-        &self.address
-    }
-
-    async fn call(
-        &self,
-        address: &str,
-        service: &'static str,
-        payload: Bytes,
-        timeout: Duration,
-    ) -> Result<Bytes, TransportError> {
-        let unreachable = || TransportError::Unreachable {
-            address: address.to_owned(),
-            reason: "cut off".into(),
-        };
-        let handler = self.net.nodes.read().get(address).and_then(|s| s.get(service).cloned());
-        let handler = handler.ok_or_else(unreachable)?;
-        if self.net.unreachable(&self.address, address) {
-            return Err(unreachable());
-        }
-        let answered = tokio::time::timeout(timeout, handler.handle(payload)).await;
-        if self.net.unreachable(&self.address, address) {
-            return Err(TransportError::TimedOut { address: address.to_owned(), after: timeout });
-        }
-        match answered {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(reason)) => Err(TransportError::Refused { address: address.to_owned(), reason }),
-            Err(_) => Err(TransportError::TimedOut { address: address.to_owned(), after: timeout }),
-        }
-    }
-
-    fn register(&self, service: &'static str, handler: Arc<dyn Handler>) {
-        self.net.nodes.write().entry(self.address.clone()).or_default().insert(service, handler);
-    }
-}
-
-pub fn wire(net: &Arc<Net>, node: u64) -> Wire {
-    Wire { net: net.clone(), address: address(node) }
-}
 
 /// Survives a failing disk, as a crashed process would not need to.
 pub struct Survive;
@@ -115,20 +40,20 @@ pub fn tuning() -> Tuning {
 }
 
 pub async fn open(
-    net: &Arc<Net>,
+    net: &Arc<MemoryNetwork>,
     node: u64,
     engine: Arc<dyn Engine>,
     tuning: Tuning,
 ) -> Arc<Store> {
-    let wire = Arc::new(wire(net, node));
-    Store::open(engine, NodeId(node), wire, Arc::new(Deaf), Arc::new(Survive), tuning)
+    let transport = net.node(address(node));
+    Store::open(engine, NodeId(node), transport, Arc::new(Deaf), Arc::new(Survive), tuning)
         .await
         .expect("a store opens")
 }
 
 /// A range of its own per test, on one node, in memory.
 pub async fn single(engine: Arc<dyn Engine>) -> Arc<Store> {
-    let store = open(&Arc::new(Net::default()), 1, engine, tuning()).await;
+    let store = open(&Arc::default(), 1, engine, tuning()).await;
     found_alone(&store).await;
     store
 }
@@ -142,7 +67,7 @@ pub async fn found_alone(store: &Arc<Store>) {
 
 /// Nodes that can be killed and started again on their disks.
 pub struct Cluster {
-    pub net: Arc<Net>,
+    pub net: Arc<MemoryNetwork>,
     pub engines: BTreeMap<u64, Arc<CrashEngine>>,
     pub stores: BTreeMap<u64, Arc<Store>>,
     pub tuning: Tuning,

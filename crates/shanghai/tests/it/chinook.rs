@@ -18,6 +18,7 @@ fn chinook_loads_and_answers_as_postgresql_does() {
         assert!(errors.is_empty(), "{errors}");
         answers.push(answer);
     }
+    assert!(answers[0].lines().count() > 100, "the analysis answers:\n{}", answers[0]);
     for (expected, got) in answers[0].split('\n').zip(answers[1].split('\n')) {
         assert_eq!(expected, got, "PostgreSQL's on the left");
     }

@@ -3,17 +3,41 @@
 use crate::node;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::psql;
 
-fn knock(port: u16, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+const READY: &[u8] = b"Z\0\0\0\x05I";
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let _ = stream.write_all(bytes);
-    let mut answer = vec![0; 4096];
-    let count = stream.read(&mut answer).unwrap_or(0);
-    answer.truncate(count);
+    stream
+}
+
+/// What comes until the server is ready for the next query, or closes, or says nothing more.
+fn answer(stream: &mut TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let mut part = [0; 4096];
+    while !answer.ends_with(READY) {
+        match stream.read(&mut part) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => answer.extend_from_slice(&part[..count]),
+        }
+    }
     answer
+}
+
+/// A session.
+fn enter(port: u16) -> TcpStream {
+    let mut stream = connect(port);
+    stream.write_all(&login()).unwrap();
+    let greeting = answer(&mut stream);
+    assert!(greeting.ends_with(READY), "{}", greeting.escape_ascii());
+    stream
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 /// A start-up message that logs in.
@@ -28,6 +52,7 @@ fn login() -> Vec<u8> {
 #[test]
 fn garbage_at_the_port_ends_that_session_only() {
     let node = node();
+    let mut bystander = enter(node.sql_port);
     let mut seed = 0x2545_f491_4f6c_dd1du64;
     let mut random = move || {
         seed ^= seed << 13;
@@ -42,17 +67,36 @@ fn garbage_at_the_port_ends_that_session_only() {
             bytes.push(b"QPBEDCSHFdcfpX"[(random() % 14) as usize]);
         }
         bytes.extend((0..length).map(|_| random() as u8));
-        knock(node.sql_port, &bytes);
+        // Wherever it stops to listen: what it says to garbage is its own affair.
+        let mut stream = connect(node.sql_port);
+        let _ = stream.write_all(&bytes);
+        let _ = stream.read(&mut [0; 4096]);
     }
     // A message that says it is 2 GB long, one shorter than its own header, a start-up of 1 GB.
-    for bytes in [
-        [login(), b"Q\x7f\xff\xff\xff".to_vec()].concat(),
-        [login(), b"Q\x00\x00\x00\x01".to_vec()].concat(),
-        b"\x40\x00\x00\x00\x00\x03\x00\x00".to_vec(),
+    for (mut stream, bytes) in [
+        (enter(node.sql_port), b"Q\x7f\xff\xff\xff".as_slice()),
+        (enter(node.sql_port), b"Q\x00\x00\x00\x01".as_slice()),
+        (connect(node.sql_port), b"\x40\x00\x00\x00\x00\x03\x00\x00".as_slice()),
     ] {
-        knock(node.sql_port, &bytes);
+        stream.write_all(bytes).unwrap();
+        let refusal = answer(&mut stream);
+        assert!(contains(&refusal, "C08P01\0"), "{}", refusal.escape_ascii());
+        assert_eq!(stream.read(&mut [0; 1]).ok(), Some(0), "the session has ended");
     }
+    bystander.write_all(b"Q\0\0\0\x18SELECT 'still here'\0").unwrap();
+    let untouched = answer(&mut bystander);
+    assert!(contains(&untouched, "still here"), "{}", untouched.escape_ascii());
     assert_eq!(psql(&node.server(), "SELECT 1").trim(), "1");
+    // Nor is a session kept for any of them.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (_, metrics) = node.http("/metrics").unwrap();
+        if metrics.contains("\nshanghai_sessions 1\n") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -68,18 +112,24 @@ fn malformed_and_monstrous_sql_is_refused() {
     let unions = format!("SELECT id FROM t{}", " UNION ALL SELECT id FROM t".repeat(900));
     let endless = "SET statement_timeout = '1s'; \
                    SELECT count(*) FROM generate_series(1, 10000000000)";
-    for (name, sql) in [
-        ("deep", deep),
-        ("chain", chain),
-        ("casts", casts),
-        ("records", records),
-        ("unions", unions),
-        ("endless", endless.to_owned()),
-        ("broken", "SELEC 1 FRM".to_owned()),
+    for (name, sql, refusal) in [
+        ("deep", deep, Some("54001")),
+        ("chain", chain, Some("54001")),
+        ("casts", casts, Some("54001")),
+        ("records", records, Some("54000")),
+        ("unions", unions, None),
+        ("endless", endless.to_owned(), Some("57014")),
+        ("broken", "SELEC 1 FRM".to_owned(), Some("42601")),
     ] {
         let file = dir.path().join(name);
         std::fs::write(&file, sql).unwrap();
-        testkit::psql_file(&server, &file, &["-q"]);
+        let (_, errors) = testkit::psql_file(&server, &file, &["-q", "-v", "VERBOSITY=verbose"]);
+        match refusal {
+            Some(code) => {
+                assert!(errors.contains(&format!("ERROR:  {code}: ")), "{name}: {errors}")
+            }
+            None => assert_eq!(errors, "", "{name}"),
+        }
         assert_eq!(psql(&server, "SELECT 1").trim(), "1", "after {name}");
     }
     let file = dir.path().join("row");

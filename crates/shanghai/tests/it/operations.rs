@@ -13,9 +13,16 @@ fn the_http_port_tells_health_readiness_and_metrics() {
     psql(&node.server(), "CREATE TABLE t (id int primary key); INSERT INTO t VALUES (1)");
     let (status, metrics) = node.http("/metrics").unwrap();
     assert_eq!(status, 200);
-    for name in ["shanghai_sessions", "shanghai_ranges", "process_resident_memory_bytes"] {
-        assert!(metrics.contains(&format!("\n{name}")), "{name} is missing from:\n{metrics}");
-    }
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let line = line.unwrap_or_else(|| panic!("{name} is missing from:\n{metrics}"));
+        line.trim().parse().unwrap_or_else(|error| panic!("{name} {line}: {error}"))
+    };
+    assert!(value("shanghai_sessions") <= 1.0, "psql has left: {metrics}");
+    assert!(value("shanghai_ranges") >= 2.0, "{metrics}");
+    assert_eq!(value("shanghai_ranges"), value("shanghai_ranges_led"));
+    assert_eq!(value("shanghai_query_bytes"), 0.0);
+    assert!(value("process_resident_memory_bytes") > 1e6);
 }
 
 #[test]
@@ -36,7 +43,8 @@ fn data_survives_a_clean_restart() {
         &node.server(),
         "CREATE TABLE t (id serial primary key, x text); INSERT INTO t (x) VALUES ('a'), ('b')",
     );
-    node.terminate(Duration::from_secs(15));
+    let status = node.terminate(Duration::from_secs(15));
+    assert!(status.success(), "{status}");
     node.start();
     node.wait_ready();
     assert_eq!(psql(&node.server(), "SELECT string_agg(x, ',' ORDER BY id) FROM t").trim(), "a,b");

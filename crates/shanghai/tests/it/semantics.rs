@@ -20,6 +20,13 @@ const NOT_COMPARED: [(&str, &str); 8] = [
 const NOT_THERE_YET: [&str; 4] =
     ["select 1::bit", "select inet", "select point", "create temp table"];
 
+/// Statements of several rows whose order nothing fixes. The recording joined rows with `|` as well.
+const UNORDERED: [&str; 3] = [
+    "select a, count(*) from t group by rollup(a)",
+    "select grouping(a), a, count(*) from t group by grouping sets ((a),())",
+    "select id, a from t group by id",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_postgresqls() {
     let node = node();
@@ -49,7 +56,11 @@ async fn answers_are_postgresqls() {
             continue;
         }
         compared += 1;
-        if !same(&got, expected) {
+        let same = match UNORDERED.contains(&sql) {
+            true => sorted(&got) == sorted(expected),
+            false => got == expected,
+        };
+        if !same {
             wrong.push(format!("{sql}\n  expected {expected}\n  got      {got}"));
         }
     }
@@ -57,14 +68,10 @@ async fn answers_are_postgresqls() {
     assert!(wrong.is_empty(), "{} of {compared} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The recording joined rows with `|` as well; where no ORDER BY fixes it, their order is free.
-fn same(got: &str, expected: &str) -> bool {
-    let sorted = |text: &str| {
-        let mut parts: Vec<String> = text.split('|').map(str::to_owned).collect();
-        parts.sort();
-        parts
-    };
-    got == expected || (!expected.starts_with("ERROR") && sorted(got) == sorted(expected))
+fn sorted(answer: &str) -> Vec<&str> {
+    let mut parts: Vec<&str> = answer.split('|').collect();
+    parts.sort_unstable();
+    parts
 }
 
 /// Runs a statement in a transaction that is rolled back.

@@ -128,7 +128,7 @@ pub(super) fn month_number(word: &str) -> Option<u32> {
         return Some(9);
     }
     let fits = |name: &&str| lower == **name || (lower.len() == 3 && name.starts_with(&lower));
-    NAMES.iter().position(|name| fits(name)).map(|at| at as u32 + 1)
+    NAMES.iter().position(fits).map(|at| at as u32 + 1)
 }
 
 pub(super) fn is_weekday(lower: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Accumulator, first, same};
 use crate::context::EvalContext;
-use crate::error::{EvalResult, ExprError, Result, VALUE_BYTES_MAX, too_large};
+use crate::error::{EvalResult, ExprError, Result, check_bytes};
 use crate::evaluate::stack_arrays;
 use crate::json_build;
 use crate::registry::{RecordShape, Registry};
@@ -12,11 +12,11 @@ use std::sync::Arc;
 pub(super) fn register(r: &mut Registry) {
     r.aggregate("array_agg(anynonarray) anyarray", |bound| {
         let element = bound.ty.ty.element_type().unwrap_or(SqlType::Text);
-        Box::new(Arrays { element, items: Vec::new(), bytes: 0, nested: false })
+        Box::new(Arrays { element, items: Vec::new(), bytes: Bytes::default(), nested: false })
     });
     r.aggregate("array_agg(anyarray) anyarray", |bound| {
         let element = bound.ty.ty.element_type().unwrap_or(SqlType::Text);
-        Box::new(Arrays { element, items: Vec::new(), bytes: 0, nested: true })
+        Box::new(Arrays { element, items: Vec::new(), bytes: Bytes::default(), nested: true })
     });
     r.aggregate("string_agg(text, text) text", |_| Box::new(Joined::new(true)));
     r.aggregate("string_agg(bytea, bytea) bytea", |_| Box::new(Joined::new(false)));
@@ -34,19 +34,23 @@ pub(super) fn register(r: &mut Registry) {
     r.aggregate("jsonb_object_agg(any, any) jsonb", |bound| Box::new(JsonMap::of(bound, true)));
 }
 
+/// Bytes of the values that a state keeps.
+#[derive(Default)]
+struct Bytes(usize);
+
+impl Bytes {
+    fn grow(&mut self, bytes: usize) -> Result<()> {
+        self.0 += bytes;
+        check_bytes(self.0)
+    }
+}
+
 struct Arrays {
     element: SqlType,
     items: Vec<Datum>,
-    bytes: usize,
+    bytes: Bytes,
     /// Arrays go in; an array of one dimension more comes out.
     nested: bool,
-}
-
-impl Arrays {
-    fn grow(&mut self, bytes: usize) -> Result<()> {
-        self.bytes += bytes;
-        if self.bytes > VALUE_BYTES_MAX { Err(too_large()) } else { Ok(()) }
-    }
 }
 
 impl Accumulator for Arrays {
@@ -55,14 +59,14 @@ impl Accumulator for Arrays {
         if self.nested && value.is_null() {
             return Err(ExprError::new("22004", "cannot accumulate null arrays"));
         }
-        self.grow(value.size_bytes())?;
+        self.bytes.grow(value.size_bytes())?;
         self.items.push(value.clone());
         Ok(())
     }
 
     fn merge(&mut self, other: Box<dyn Accumulator>) -> Result<()> {
         let other = same::<Self>(other)?;
-        self.grow(other.bytes)?;
+        self.bytes.grow(other.bytes.0)?;
         self.items.extend(other.items);
         Ok(())
     }
@@ -80,7 +84,7 @@ impl Accumulator for Arrays {
     }
 
     fn size_bytes(&self) -> usize {
-        64 + self.bytes
+        64 + self.bytes.0
     }
 }
 
@@ -102,9 +106,7 @@ impl Joined {
     }
 
     fn append(joined: &mut Vec<u8>, delimiter: &[u8], value: &[u8]) -> Result<()> {
-        if joined.len() + delimiter.len() + value.len() > VALUE_BYTES_MAX {
-            return Err(too_large());
-        }
+        check_bytes(joined.len() + delimiter.len() + value.len())?;
         joined.extend_from_slice(delimiter);
         joined.extend_from_slice(value);
         Ok(())
@@ -159,7 +161,7 @@ struct JsonList {
     shape: Option<Arc<RecordShape>>,
     binary: bool,
     values: Vec<Datum>,
-    bytes: usize,
+    bytes: Bytes,
 }
 
 impl JsonList {
@@ -169,21 +171,21 @@ impl JsonList {
             shape: bound.arg_shapes.first().cloned().flatten(),
             binary,
             values: Vec::new(),
-            bytes: 0,
+            bytes: Bytes::default(),
         }
     }
 }
 
 impl Accumulator for JsonList {
     fn update(&mut self, args: &[Datum], _: &EvalContext<'_>) -> Result<()> {
-        self.bytes += first(args).size_bytes();
+        self.bytes.grow(first(args).size_bytes())?;
         self.values.push(first(args).clone());
         Ok(())
     }
 
     fn merge(&mut self, other: Box<dyn Accumulator>) -> Result<()> {
         let other = same::<Self>(other)?;
-        self.bytes += other.bytes;
+        self.bytes.grow(other.bytes.0)?;
         self.values.extend(other.values);
         Ok(())
     }
@@ -217,7 +219,7 @@ impl Accumulator for JsonList {
     }
 
     fn size_bytes(&self) -> usize {
-        64 + self.bytes
+        64 + self.bytes.0
     }
 }
 
@@ -226,6 +228,7 @@ struct JsonMap {
     shape: Option<Arc<RecordShape>>,
     binary: bool,
     pairs: Vec<(String, Datum)>,
+    bytes: Bytes,
 }
 
 impl JsonMap {
@@ -237,6 +240,7 @@ impl JsonMap {
             shape: bound.arg_shapes.get(1).cloned().flatten(),
             binary,
             pairs: Vec::new(),
+            bytes: Bytes::default(),
         }
     }
 }
@@ -252,12 +256,16 @@ impl Accumulator for JsonMap {
             };
             return Err(ExprError::new(if self.binary { "22023" } else { "22004" }, message));
         }
-        self.pairs.push((json_build::key_text(key, &self.types[0], ctx)?, value.clone()));
+        let key = json_build::key_text(key, &self.types[0], ctx)?;
+        self.bytes.grow(size_of::<String>() + key.len() + value.size_bytes())?;
+        self.pairs.push((key, value.clone()));
         Ok(())
     }
 
     fn merge(&mut self, other: Box<dyn Accumulator>) -> Result<()> {
-        self.pairs.extend(same::<Self>(other)?.pairs);
+        let other = same::<Self>(other)?;
+        self.bytes.grow(other.bytes.0)?;
+        self.pairs.extend(other.pairs);
         Ok(())
     }
 
@@ -282,7 +290,7 @@ impl Accumulator for JsonMap {
             if index > 0 {
                 out.push_str(", ");
             }
-            datum::json::escape(key, &mut out);
+            json_build::push_string(key, &mut out)?;
             out.push_str(" : ");
             json_build::write_json(value, &self.types[1], shape, ctx, &mut out)?;
         }
@@ -291,6 +299,6 @@ impl Accumulator for JsonMap {
     }
 
     fn size_bytes(&self) -> usize {
-        64 + self.pairs.iter().map(|(key, value)| key.len() + value.size_bytes()).sum::<usize>()
+        64 + self.bytes.0
     }
 }

@@ -1,7 +1,8 @@
 //! Array functions; `||`, `array_append` and their kin are with the operators.
 
+use super::regex::check_parts;
 use crate::args::{array, int4, int4_or, text, texts};
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, check_bytes, check_items};
 use crate::registry::{Invocation, Registry, Volatility};
 use datum::{ArrayDim, ArrayValue, Datum, SqlType};
 use std::sync::Arc;
@@ -110,6 +111,7 @@ fn fill(args: &[Datum], call: &Invocation<'_>) -> EvalResult {
     if count == 0 || dims.is_empty() {
         return Ok(Datum::Array(Arc::new(ArrayValue::empty(element))));
     }
+    check_bytes(args[0].size_bytes().saturating_mul(count as usize))?;
     let items = vec![args[0].clone(); count as usize];
     Ok(Datum::Array(Arc::new(ArrayValue { element, dims, items })))
 }
@@ -156,11 +158,12 @@ fn register_search(r: &mut Registry) {
         "array_replace(anycompatiblearray, anycompatible, anycompatible) anycompatiblearray",
         |args, _| {
             let Some(value) = args[0].as_array() else { return Ok(Datum::Null) };
-            let items = value
+            let items: Vec<Datum> = value
                 .items
                 .iter()
                 .map(|item| if *item == args[1] { args[2].clone() } else { item.clone() })
                 .collect();
+            check_items(&items)?;
             Ok(Datum::Array(Arc::new(ArrayValue {
                 element: value.element.clone(),
                 dims: value.dims.clone(),
@@ -188,24 +191,26 @@ fn register_strings(r: &mut Registry) {
             };
             let null = args.get(2).and_then(Datum::as_str);
             let element = call.arg_type(0).element_type().unwrap_or_else(|| value.element.clone());
-            let parts: Vec<String> = value
-                .items
-                .iter()
-                .filter_map(|item| match item {
-                    Datum::Null => null.map(str::to_owned),
-                    item => Some(crate::cast::output_text(item, &element, call.ctx)),
-                })
-                .collect();
-            Ok(parts.join(separator).into())
+            let parts = value.items.iter().filter(|item| !item.is_null() || null.is_some());
+            let mut out = String::new();
+            for (index, item) in parts.enumerate() {
+                if index > 0 {
+                    out.push_str(separator);
+                }
+                match (item, null) {
+                    (Datum::Null, null) => out.push_str(null.unwrap_or_default()),
+                    _ => crate::cast::write_output(item, &element, call.ctx, &mut out),
+                }
+                check_bytes(out.len())?;
+            }
+            Ok(out.into())
         });
     }
     r.volatility(Volatility::Immutable);
     for signature in
         ["string_to_array(text, text) text[]", "string_to_array(text, text, text) text[]"]
     {
-        r.lenient(signature, |args, _| {
-            Ok(string_parts(args)?.map_or(Datum::Null, |parts| texts(parts)))
-        });
+        r.lenient(signature, |args, _| Ok(string_parts(args)?.map_or(Datum::Null, texts)));
     }
 }
 
@@ -216,16 +221,17 @@ pub(super) fn string_parts(args: &[Datum]) -> Result<Option<Vec<Datum>>> {
     }
     let s = text(args, 0)?;
     let null = args.get(2).and_then(Datum::as_str);
-    let parts: Vec<String> = match args[1].as_str() {
-        _ if s.is_empty() => Vec::new(),
-        None => s.chars().map(String::from).collect(),
-        Some("") => vec![s.to_owned()],
-        Some(separator) => s.split(separator).map(str::to_owned).collect(),
+    let count = match args[1].as_str() {
+        None => s.chars().count(),
+        Some("") => 1,
+        Some(separator) => s.matches(separator).count() + 1,
     };
-    Ok(Some(
-        parts
-            .into_iter()
-            .map(|part| if Some(part.as_str()) == null { Datum::Null } else { part.into() })
-            .collect(),
-    ))
+    check_parts(count, s)?;
+    let part = |part: &str| if Some(part) == null { Datum::Null } else { Datum::text(part) };
+    Ok(Some(match args[1].as_str() {
+        _ if s.is_empty() => Vec::new(),
+        None => s.char_indices().map(|(at, c)| part(&s[at..at + c.len_utf8()])).collect(),
+        Some("") => vec![part(s)],
+        Some(separator) => s.split(separator).map(part).collect(),
+    }))
 }

@@ -1,7 +1,7 @@
 //! bytea, encodings, digests, uuids.
 
 use crate::args::{bytes, int4, int8, mismatch, text};
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, check_bytes};
 use crate::registry::{Registry, Volatility};
 use datum::Datum;
 use md5::Md5;
@@ -91,11 +91,15 @@ fn substring(args: &[Datum], _: &crate::Invocation<'_>) -> EvalResult {
 }
 
 fn trim(args: &[Datum], start: bool, end: bool) -> EvalResult {
-    let (mut value, set) = (bytes(args, 0)?, bytes(args, 1)?);
-    while start && value.first().is_some_and(|byte| set.contains(byte)) {
+    let mut value = bytes(args, 0)?;
+    let mut set = [false; 256];
+    for byte in bytes(args, 1)? {
+        set[usize::from(*byte)] = true;
+    }
+    while start && value.first().is_some_and(|byte| set[usize::from(*byte)]) {
         value = &value[1..];
     }
-    while end && value.last().is_some_and(|byte| set.contains(byte)) {
+    while end && value.last().is_some_and(|byte| set[usize::from(*byte)]) {
         value = &value[..value.len() - 1];
     }
     Ok(Datum::bytea(value))
@@ -104,6 +108,7 @@ fn trim(args: &[Datum], start: bool, end: bool) -> EvalResult {
 fn register_encodings(r: &mut Registry) {
     r.strict("encode(bytea, text) text", |args, _| {
         let value = bytes(args, 0)?;
+        check_bytes(value.len().saturating_mul(4))?;
         Ok(match text(args, 1)?.to_ascii_lowercase().as_str() {
             "hex" => hex(value).into(),
             "base64" => base64(value).into(),
@@ -139,6 +144,7 @@ fn register_encodings(r: &mut Registry) {
                 }
             },
             Encoding::Latin1 => {
+                check_bytes(value.len().saturating_mul(2))?;
                 Ok(value.iter().map(|byte| *byte as char).collect::<String>().into())
             }
         }

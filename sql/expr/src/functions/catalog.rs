@@ -114,36 +114,26 @@ fn visible(args: &[Datum], kind: ObjectKind, call: &Invocation<'_>) -> EvalResul
 }
 
 fn register_visibility(r: &mut Registry) {
-    r.strict("pg_table_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Table, call));
-    r.strict("pg_type_is_visible(oid) bool", |args, call| visible(args, ObjectKind::Type, call));
-    r.strict("pg_function_is_visible(oid) bool", |args, call| {
-        visible(args, ObjectKind::Function, call)
-    });
-    r.strict("pg_operator_is_visible(oid) bool", |args, call| {
-        visible(args, ObjectKind::Operator, call)
-    });
-    r.strict("pg_opclass_is_visible(oid) bool", |args, call| {
-        visible(args, ObjectKind::OperatorClass, call)
-    });
-    r.strict("pg_opfamily_is_visible(oid) bool", |args, call| {
-        visible(args, ObjectKind::OperatorClass, call)
-    });
-    r.strict("pg_collation_is_visible(oid) bool", |args, call| {
-        visible(args, ObjectKind::Collation, call)
-    });
-    r.strict("pg_conversion_is_visible(oid) bool", |args, call| {
-        visible(args, ObjectKind::Conversion, call)
-    });
-    r.strict("pg_statistics_obj_is_visible(oid) bool", |args, call| {
-        visible(args, ObjectKind::Statistics, call)
-    });
-    for signature in [
-        "pg_ts_config_is_visible(oid) bool",
-        "pg_ts_dict_is_visible(oid) bool",
-        "pg_ts_parser_is_visible(oid) bool",
-        "pg_ts_template_is_visible(oid) bool",
-    ] {
-        r.strict(signature, |args, call| visible(args, ObjectKind::TextSearch, call));
+    // A kernel is a plain function: each kind has one of its own.
+    macro_rules! visibility {
+        ($($signature:literal: $kind:ident),+ $(,)?) => {
+            $(r.strict($signature, |args, call| visible(args, ObjectKind::$kind, call));)+
+        };
+    }
+    visibility! {
+        "pg_table_is_visible(oid) bool": Table,
+        "pg_type_is_visible(oid) bool": Type,
+        "pg_function_is_visible(oid) bool": Function,
+        "pg_operator_is_visible(oid) bool": Operator,
+        "pg_opclass_is_visible(oid) bool": OperatorClass,
+        "pg_opfamily_is_visible(oid) bool": OperatorClass,
+        "pg_collation_is_visible(oid) bool": Collation,
+        "pg_conversion_is_visible(oid) bool": Conversion,
+        "pg_statistics_obj_is_visible(oid) bool": Statistics,
+        "pg_ts_config_is_visible(oid) bool": TextSearch,
+        "pg_ts_dict_is_visible(oid) bool": TextSearch,
+        "pg_ts_parser_is_visible(oid) bool": TextSearch,
+        "pg_ts_template_is_visible(oid) bool": TextSearch,
     }
 }
 

@@ -1,10 +1,11 @@
 //! `format()`: printf with `%s`, `%I`, `%L`.
 
-use super::text::{quote_ident, quote_literal, variadic_type};
+use super::text::{quote_literal, variadic_type};
 use crate::args::text;
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, check_bytes};
 use crate::registry::{Invocation, Registry, Volatility};
 use datum::Datum;
+use datum::keywords::quote_identifier;
 
 pub(super) fn register(r: &mut Registry) {
     r.volatility(Volatility::Stable);
@@ -85,6 +86,7 @@ fn format(args: &[Datum], call: &Invocation<'_>) -> EvalResult {
         let value = args.get(index).ok_or_else(too_few)?;
         let piece = piece(kind, value, index, call)?;
         let padding = (width.unwrap_or(0) as usize).saturating_sub(piece.chars().count());
+        check_bytes(out.len() + padding + piece.len())?;
         if !left {
             out.extend(std::iter::repeat_n(' ', padding));
         }
@@ -122,8 +124,8 @@ fn piece(kind: char, value: &Datum, index: usize, call: &Invocation<'_>) -> Resu
     }
     let text = crate::cast::output_text(value, variadic_type(call, index), call.ctx);
     Ok(match kind {
-        'I' => quote_ident(&text),
-        'L' => quote_literal(&text),
+        'I' => quote_identifier(&text).into_owned(),
+        'L' => quote_literal(&text)?,
         _ => text,
     })
 }

@@ -1,9 +1,10 @@
 //! Building and taking apart json and jsonb.
 
+use super::sets::{check_rows, one_column};
 use super::text::variadic_type;
 use crate::args::{array, jsonb, mismatch, text};
-use crate::error::{EvalResult, ExprError, Result};
-use crate::json_build::{key_text, to_jsonb, write_json};
+use crate::error::{EvalResult, ExprError, Result, check_bytes};
+use crate::json_build::{key_text, push_string, to_jsonb, write_json};
 use crate::json_text;
 use crate::operators::{as_text, own};
 use crate::registry::{Invocation, Registry, Volatility};
@@ -110,7 +111,7 @@ fn register_builders(r: &mut Registry) {
 }
 
 fn build_object(args: &[Datum], call: &Invocation<'_>) -> EvalResult {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         let which = if *call.result_type() == SqlType::Jsonb { "jsonb" } else { "json" };
         return Err(ExprError::invalid_parameter(
             "argument list must have even number of elements",
@@ -132,7 +133,7 @@ fn build_object(args: &[Datum], call: &Invocation<'_>) -> EvalResult {
             ))
             .with_hint("Object keys should be text."));
         }
-        datum::json::escape(&key_text(&pair[0], variadic_type(call, at), call.ctx)?, &mut out);
+        push_string(&key_text(&pair[0], variadic_type(call, at), call.ctx)?, &mut out)?;
         out.push_str(" : ");
         let shape = call.shape(at + 1).map(Arc::as_ref);
         write_json(&pair[1], variadic_type(call, at + 1), shape, call.ctx, &mut out)?;
@@ -150,10 +151,10 @@ fn text_object(keys: &[Datum], values: &[Datum], call: &Invocation<'_>) -> EvalR
         let Some(key) = key.as_str() else {
             return Err(ExprError::new("22004", "null value not allowed for object key"));
         };
-        datum::json::escape(key, &mut out);
+        push_string(key, &mut out)?;
         out.push_str(" : ");
         match value.as_str() {
-            Some(value) => datum::json::escape(value, &mut out),
+            Some(value) => push_string(value, &mut out)?,
             None => out.push_str("null"),
         }
     }
@@ -166,7 +167,7 @@ fn register_looks(r: &mut Registry) {
     r.strict("jsonb_typeof(jsonb) text", |args, _| Ok(jsonb(args, 0)?.type_name().into()));
     r.strict("json_array_length(json) int4", |args, _| {
         let json = text(args, 0)?;
-        match json_text::elements(json) {
+        match json_text::elements(json)? {
             Some(elements) => Ok(Datum::Int4(elements.len() as i32)),
             None => Err(not_an_array(json_text::type_of(json))),
         }
@@ -176,14 +177,29 @@ fn register_looks(r: &mut Registry) {
         other => Err(not_an_array(other.type_name())),
     });
     r.strict("jsonb_pretty(jsonb) text", |args, _| {
+        let value = jsonb(args, 0)?;
+        check_bytes(value.size_bytes().saturating_add(indent_bytes(value, 1)))?;
         let mut out = String::new();
-        datum::json::format_pretty(jsonb(args, 0)?, &mut out);
+        datum::json::format_pretty(value, &mut out);
         Ok(out.into())
     });
     r.strict("json_strip_nulls(json) json", |args, _| {
         Ok(Datum::Json(strip_json(text(args, 0)?)?.into()))
     });
     r.strict("jsonb_strip_nulls(jsonb) jsonb", |args, _| Ok(own(strip_jsonb(jsonb(args, 0)?))));
+}
+
+/// What `jsonb_pretty` adds to a value whose parts are indented `depth` times.
+fn indent_bytes(value: &Jsonb, depth: usize) -> usize {
+    let line = 4 * depth + 1;
+    match value {
+        Jsonb::Array(items) => items.iter().map(|item| line + indent_bytes(item, depth + 1)).sum(),
+        Jsonb::Object(object) => {
+            let entries = object.entries().iter();
+            entries.map(|(_, value)| line + indent_bytes(value, depth + 1)).sum()
+        }
+        _ => 0,
+    }
 }
 
 fn not_an_array(kind: &str) -> ExprError {
@@ -206,7 +222,7 @@ fn strip_json(json: &str) -> Result<String> {
             out.push_str(&strip_json(value)?);
         }
         out.push('}');
-    } else if let Some(elements) = json_text::elements(json) {
+    } else if let Some(elements) = json_text::elements(json)? {
         let parts = elements.into_iter().map(strip_json).collect::<Result<Vec<_>>>()?;
         out = format!("[{}]", parts.join(","));
     } else {
@@ -237,9 +253,10 @@ fn register_sets(r: &mut Registry) {
             if name.ends_with("text") { "value text" } else { "value json" },
             |args, call| {
                 let json = text(args, 0)?;
-                let elements = json_text::elements(json).ok_or_else(|| {
+                let elements = json_text::elements(json)?.ok_or_else(|| {
                     cannot(call, json_text::type_of(json), "cannot extract elements from")
                 })?;
+                check_rows(elements.len())?;
                 elements.into_iter().map(|element| Ok(vec![json_value(element, call)?])).collect()
             },
         );
@@ -249,9 +266,7 @@ fn register_sets(r: &mut Registry) {
             name,
             if name.ends_with("text") { "value text" } else { "value jsonb" },
             |args, call| match &**jsonb(args, 0)? {
-                Jsonb::Array(items) => {
-                    Ok(items.iter().map(|item| vec![jsonb_value(item, call)]).collect())
-                }
+                Jsonb::Array(items) => one_column(items.iter().map(|item| jsonb_value(item, call))),
                 other => Err(cannot(call, other.type_name(), "cannot extract elements from")),
             },
         );

@@ -1,7 +1,7 @@
 //! `jsonb_set`, `jsonb_set_lax`, `jsonb_insert`.
 
 use crate::args::{boolean, jsonb};
-use crate::error::{ExprError, Result};
+use crate::error::{ExprError, Result, check_items};
 use crate::operators::{own, path_of, position};
 use crate::registry::Registry;
 use datum::{Datum, Jsonb};
@@ -53,6 +53,7 @@ enum Change {
 }
 
 fn edit(args: &[Datum], change: Change) -> Result<Datum> {
+    check_items(&args[..3])?;
     let path = path_of(args, 1)?;
     let target = jsonb(args, 0)?;
     if !matches!(&**target, Jsonb::Object(_) | Jsonb::Array(_)) {

@@ -139,7 +139,7 @@ fn register_integers(r: &mut Registry) {
             };
             let (a, b) = (a.unsigned_abs(), b.unsigned_abs());
             let divisor = gcd(a, b);
-            let multiple = if divisor == 0 { 0 } else { u128::from(a / divisor) * u128::from(b) };
+            let multiple = a.checked_div(divisor).map_or(0, |a| u128::from(a) * u128::from(b));
             integer(call, multiple)
         });
     }

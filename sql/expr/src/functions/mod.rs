@@ -12,6 +12,7 @@ mod regex;
 mod sequences;
 mod session;
 pub(crate) mod sets;
+mod template;
 mod text;
 mod times;
 mod to_char;

@@ -1,7 +1,8 @@
 //! regexp_match, regexp_matches, regexp_replace, regexp_split_to_*, regexp_count/instr/like/substr, substring(.. from ..).
 
+use super::sets::one_column;
 use crate::args::{int4, int4_or, text, text_or};
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, check_bytes};
 use crate::regex_cache::{Flags, compile};
 use crate::registry::Registry;
 use datum::{Datum, SqlType};
@@ -22,8 +23,15 @@ pub(super) fn register(r: &mut Registry) {
             let flags = Flags::parse(text_or(args, 2, "")?)?;
             let regex = compile(text(args, 1)?, flags)?;
             let count = if flags.global { usize::MAX } else { 1 };
-            let found = regex.captures_iter(text(args, 0)?).take(count);
-            Ok(found.map(|found| vec![groups(&regex, &found)]).collect())
+            let mut rows = Vec::new();
+            let mut bytes = 0;
+            for found in regex.captures_iter(text(args, 0)?).take(count) {
+                let row = groups(&regex, &found);
+                bytes += size_of::<Vec<Datum>>() + row.size_bytes();
+                check_bytes(bytes)?;
+                rows.push(vec![row]);
+            }
+            Ok(rows)
         });
     }
     for signature in
@@ -60,10 +68,8 @@ pub(super) fn register(r: &mut Registry) {
     {
         r.set(signature, |args, _| {
             let flags = flags_without_global(args, 2, "regexp_split_to_table()")?;
-            Ok(split(text(args, 0)?, text(args, 1)?, flags)?
-                .into_iter()
-                .map(|part| vec![Datum::from(part)])
-                .collect())
+            let parts = split(text(args, 0)?, text(args, 1)?, flags)?;
+            one_column(parts.into_iter().map(Datum::from))
         });
     }
     register_counted(r);
@@ -134,13 +140,14 @@ fn replace(s: &str, pattern: &str, by: &str, start: i32, nth: i32, flags: Flags)
         }
         let whole = found.get(0).map_or(0..0, |whole| whole.range());
         out.push_str(&s[last..whole.start]);
-        expand(by, &found, &mut out);
+        expand(by, &found, &mut out)?;
         last = whole.end;
         if nth != 0 {
             break;
         }
     }
     out.push_str(&s[last..]);
+    check_bytes(out.len())?;
     Ok(out.into())
 }
 
@@ -149,7 +156,8 @@ fn starts_at(found: &Captures<'_>) -> usize {
 }
 
 /// `\1` to `\9` are groups, `\&` the whole match, `\\` a backslash.
-fn expand(by: &str, found: &Captures<'_>, out: &mut String) {
+fn expand(by: &str, found: &Captures<'_>, out: &mut String) -> Result<()> {
+    check_bytes(out.len() + by.len())?;
     let mut chars = by.chars();
     while let Some(c) = chars.next() {
         if c != '\\' {
@@ -174,9 +182,11 @@ fn expand(by: &str, found: &Captures<'_>, out: &mut String) {
             }
         };
         if let Some(group) = found.get(group) {
+            check_bytes(out.len() + group.len())?;
             out.push_str(group.as_str());
         }
     }
+    Ok(())
 }
 
 /// Empty matches split between characters, but not at the ends or right after a match.
@@ -188,11 +198,18 @@ fn split(s: &str, pattern: &str, flags: Flags) -> Result<Vec<String>> {
         if found.is_empty() && (found.start() == 0 || found.start() >= s.len()) {
             continue;
         }
+        check_parts(parts.len() + 2, s)?;
         parts.push(s[last..found.start()].to_owned());
         last = found.end();
     }
     parts.push(s[last..].to_owned());
     Ok(parts)
+}
+
+/// # Errors
+/// 54000: so many parts of a text are too large together.
+pub(super) fn check_parts(count: usize, s: &str) -> Result<()> {
+    check_bytes(s.len().saturating_add(count.saturating_mul(Datum::text("").size_bytes())))
 }
 
 fn invalid_value(name: &str, value: i32) -> ExprError {

@@ -49,6 +49,7 @@ pub(super) fn register(r: &mut Registry) {
             let value = array(args, 0)?;
             let at = usize::try_from(i64::from(int4(args, 1)?) - 1).ok();
             let Some(dim) = at.and_then(|at| value.dims.get(at)) else { return Ok(Vec::new()) };
+            check_rows(dim.length as usize)?;
             let mut subscripts: Vec<i32> = (dim.lower..dim.lower + dim.length).collect();
             if args.get(2) == Some(&Datum::Bool(true)) {
                 subscripts.reverse();
@@ -57,17 +58,18 @@ pub(super) fn register(r: &mut Registry) {
         });
     }
     r.set("unnest(anyarray) anyelement", |args, _| {
-        Ok(array(args, 0)?.items.iter().map(|item| vec![item.clone()]).collect())
+        one_column(array(args, 0)?.items.iter().cloned())
     });
     for signature in ["string_to_table(text, text) text", "string_to_table(text, text, text) text"]
     {
         r.set(signature, |args, _| {
-            Ok(string_parts(args)?.unwrap_or_default().into_iter().map(|part| vec![part]).collect())
+            one_column(string_parts(args)?.unwrap_or_default().into_iter())
         })
         .strict = false;
     }
     r.set_of("_pg_expandarray(anyarray) record", "x anyelement, n int4", |args, _| {
         let value = array(args, 0)?;
+        check_rows(value.len())?;
         let lower = value.dims.first().map_or(1, |dim| dim.lower);
         Ok(value
             .items
@@ -80,6 +82,18 @@ pub(super) fn register(r: &mut Registry) {
 
 fn zero_step() -> ExprError {
     ExprError::invalid_parameter("step size cannot equal zero")
+}
+
+/// Rows of one value.
+pub(super) fn one_column(items: impl ExactSizeIterator<Item = Datum>) -> Rows {
+    check_rows(items.len())?;
+    Ok(items.map(|item| vec![item]).collect())
+}
+
+/// # Errors
+/// 54000 beyond [`ROWS_MAX`].
+pub(super) fn check_rows(count: usize) -> Result<()> {
+    if count > ROWS_MAX { Err(too_many()) } else { Ok(()) }
 }
 
 fn too_many() -> ExprError {

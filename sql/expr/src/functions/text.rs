@@ -1,10 +1,12 @@
 //! String functions. Positions and lengths are in characters, from one.
 
 use crate::args::{int4, int4_or, text, text_or};
-use crate::error::{EvalResult, ExprError, Result, VALUE_BYTES_MAX, too_large};
+use crate::error::{EvalResult, ExprError, Result, VALUE_BYTES_MAX, check_bytes, too_large};
 use crate::like;
 use crate::registry::{Invocation, Registry};
+use datum::keywords::quote_identifier;
 use datum::{Datum, SqlType};
+use std::collections::HashMap;
 
 pub(super) fn register(r: &mut Registry) {
     register_lengths(r);
@@ -80,9 +82,9 @@ fn register_parts(r: &mut Registry) {
         ("rtrim(text, text) text", (false, true)),
     ] {
         match ends {
-            (true, true) => r.strict(signature, |args, _| Ok(trim(args, true, true)?)),
-            (true, false) => r.strict(signature, |args, _| Ok(trim(args, true, false)?)),
-            _ => r.strict(signature, |args, _| Ok(trim(args, false, true)?)),
+            (true, true) => r.strict(signature, |args, _| trim(args, true, true)),
+            (true, false) => r.strict(signature, |args, _| trim(args, true, false)),
+            _ => r.strict(signature, |args, _| trim(args, false, true)),
         };
     }
     r.strict("btrim(text) text", |args, _| trim(args, true, true));
@@ -137,6 +139,7 @@ fn overlay(s: &str, with: &str, start: i32, length: i32) -> EvalResult {
     }
     let before = offset(s, start as usize - 1);
     let after = offset(s, (i64::from(start) - 1 + i64::from(length)).max(0) as usize);
+    check_bytes(before + with.len() + s.len().saturating_sub(after))?;
     Ok(format!("{}{with}{}", &s[..before], &s[after..]).into())
 }
 
@@ -157,13 +160,16 @@ fn split_part(s: &str, delimiter: &str, n: i32) -> EvalResult {
 }
 
 fn trim(args: &[Datum], start: bool, end: bool) -> EvalResult {
-    let set: Vec<char> = text_or(args, 1, " ")?.chars().collect();
+    let mut set: Vec<char> = text_or(args, 1, " ")?.chars().collect();
+    set.sort_unstable();
+    set.dedup();
+    let within = |c: char| set.binary_search(&c).is_ok();
     let mut s = text(args, 0)?;
     if start {
-        s = s.trim_start_matches(&set[..]);
+        s = s.trim_start_matches(within);
     }
     if end {
-        s = s.trim_end_matches(&set[..]);
+        s = s.trim_end_matches(within);
     }
     Ok(Datum::text(s))
 }
@@ -179,9 +185,7 @@ fn register_changes(r: &mut Registry) {
     });
     r.strict("repeat(text, int4) text", |args, _| {
         let (s, count) = (text(args, 0)?, int4(args, 1)?.max(0) as usize);
-        if s.len().saturating_mul(count) > VALUE_BYTES_MAX {
-            return Err(too_large());
-        }
+        check_bytes(s.len().saturating_mul(count))?;
         Ok(s.repeat(count).into())
     });
     for signature in ["lpad(text, int4) text", "lpad(text, int4, text) text"] {
@@ -192,37 +196,50 @@ fn register_changes(r: &mut Registry) {
     }
     r.strict("replace(text, text, text) text", |args, _| {
         let (s, from, to) = (text(args, 0)?, text(args, 1)?, text(args, 2)?);
-        Ok(if from.is_empty() { args[0].clone() } else { s.replace(from, to).into() })
+        if from.is_empty() {
+            return Ok(args[0].clone());
+        }
+        if to.len() > from.len() {
+            let more = s.matches(from).count().saturating_mul(to.len() - from.len());
+            check_bytes(s.len().saturating_add(more))?;
+        }
+        Ok(s.replace(from, to).into())
     });
     r.strict("translate(text, text, text) text", |args, _| {
-        let (from, to): (Vec<char>, Vec<char>) =
-            (text(args, 1)?.chars().collect(), text(args, 2)?.chars().collect());
-        let changed: String = text(args, 0)?
-            .chars()
-            .filter_map(|c| match from.iter().position(|own| *own == c) {
-                Some(at) => to.get(at).copied(),
-                None => Some(c),
-            })
-            .collect();
+        let mut to = text(args, 2)?.chars();
+        let mut map = HashMap::new();
+        for from in text(args, 1)?.chars() {
+            let to = to.next();
+            // Of repeated ones, the first counts.
+            map.entry(from).or_insert(to);
+        }
+        let mut changed = String::new();
+        for c in text(args, 0)?.chars() {
+            check_bytes(changed.len() + c.len_utf8())?;
+            changed.extend(map.get(&c).map_or(Some(c), |to| *to));
+        }
         Ok(changed.into())
     });
     r.lenient("concat(any...) text", |args, call| {
         let mut out = String::new();
         for (index, arg) in args.iter().enumerate() {
             crate::cast::write_output(arg, variadic_type(call, index), call.ctx, &mut out);
+            check_bytes(out.len())?;
         }
         Ok(out.into())
     });
     r.lenient("concat_ws(text, any...) text", |args, call| {
         let Some(separator) = args[0].as_str() else { return Ok(Datum::Null) };
-        let parts: Vec<String> = args
-            .iter()
-            .enumerate()
-            .skip(1)
-            .filter(|(_, arg)| !arg.is_null())
-            .map(|(index, arg)| crate::cast::output_text(arg, variadic_type(call, index), call.ctx))
-            .collect();
-        Ok(parts.join(separator).into())
+        let parts = args.iter().enumerate().skip(1).filter(|(_, arg)| !arg.is_null());
+        let mut out = String::new();
+        for (part, (index, arg)) in parts.enumerate() {
+            if part > 0 {
+                out.push_str(separator);
+            }
+            crate::cast::write_output(arg, variadic_type(call, index), call.ctx, &mut out);
+            check_bytes(out.len())?;
+        }
+        Ok(out.into())
     });
 }
 
@@ -295,11 +312,11 @@ fn register_codes(r: &mut Registry) {
     );
     r.strict("to_ascii(text) text", |args, _| Ok(args[0].clone()));
     r.strict("unistr(text) text", |args, _| unistr(text(args, 0)?));
-    r.strict("quote_ident(text) text", |args, _| Ok(quote_ident(text(args, 0)?).into()));
-    r.strict("quote_literal(text) text", |args, _| Ok(quote_literal(text(args, 0)?).into()));
+    r.strict("quote_ident(text) text", |args, _| Ok(Datum::text(quote_identifier(text(args, 0)?))));
+    r.strict("quote_literal(text) text", |args, _| Ok(quote_literal(text(args, 0)?)?.into()));
     r.strict("quote_literal(anyelement) text", |args, call| {
         let text = crate::cast::output_text(&args[0], call.arg_type(0), call.ctx);
-        Ok(quote_literal(&text).into())
+        Ok(quote_literal(&text)?.into())
     });
     for signature in ["quote_nullable(text) text", "quote_nullable(anyelement) text"] {
         r.lenient(signature, |args, call| {
@@ -307,7 +324,7 @@ fn register_codes(r: &mut Registry) {
                 return Ok(Datum::text("NULL"));
             }
             let text = crate::cast::output_text(&args[0], call.arg_type(0), call.ctx);
-            Ok(quote_literal(&text).into())
+            Ok(quote_literal(&text)?.into())
         });
     }
     for signature in ["parse_ident(text) text[]", "parse_ident(text, bool) text[]"] {
@@ -342,177 +359,17 @@ fn unistr(s: &str) -> EvalResult {
     Ok(out.into())
 }
 
-/// Quoted unless it reads back as itself.
-pub(crate) fn quote_ident(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !RESERVED.contains(&name);
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-pub(crate) fn quote_literal(s: &str) -> String {
+/// # Errors
+/// 54000, as in PostgreSQL if it might become too large.
+pub(crate) fn quote_literal(s: &str) -> Result<String> {
+    check_bytes(s.len().saturating_mul(2))?;
     let quoted = s.replace('\'', "''");
-    if s.contains('\\') {
+    Ok(if s.contains('\\') {
         format!("E'{}'", quoted.replace('\\', "\\\\"))
     } else {
         format!("'{quoted}'")
-    }
+    })
 }
-
-/// Words that cannot be bare column names, or that PostgreSQL quotes because they head expressions.
-const RESERVED: &[&str] = &[
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "authorization",
-    "between",
-    "bigint",
-    "binary",
-    "bit",
-    "boolean",
-    "both",
-    "case",
-    "cast",
-    "char",
-    "character",
-    "check",
-    "coalesce",
-    "collate",
-    "collation",
-    "column",
-    "concurrently",
-    "constraint",
-    "create",
-    "cross",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_schema",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "dec",
-    "decimal",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "exists",
-    "extract",
-    "false",
-    "fetch",
-    "float",
-    "for",
-    "foreign",
-    "freeze",
-    "from",
-    "full",
-    "grant",
-    "greatest",
-    "group",
-    "grouping",
-    "having",
-    "ilike",
-    "in",
-    "initially",
-    "inner",
-    "inout",
-    "int",
-    "integer",
-    "intersect",
-    "interval",
-    "into",
-    "is",
-    "isnull",
-    "join",
-    "lateral",
-    "leading",
-    "least",
-    "left",
-    "like",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "national",
-    "natural",
-    "nchar",
-    "none",
-    "normalize",
-    "not",
-    "notnull",
-    "null",
-    "nullif",
-    "numeric",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "out",
-    "outer",
-    "overlaps",
-    "overlay",
-    "placing",
-    "position",
-    "precision",
-    "primary",
-    "real",
-    "references",
-    "returning",
-    "right",
-    "row",
-    "select",
-    "session_user",
-    "setof",
-    "similar",
-    "smallint",
-    "some",
-    "substring",
-    "symmetric",
-    "table",
-    "tablesample",
-    "then",
-    "time",
-    "timestamp",
-    "to",
-    "trailing",
-    "treat",
-    "trim",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "values",
-    "varchar",
-    "variadic",
-    "verbose",
-    "when",
-    "where",
-    "window",
-    "with",
-    "xmlattributes",
-    "xmlconcat",
-    "xmlelement",
-    "xmlexists",
-    "xmlforest",
-    "xmlnamespaces",
-    "xmlparse",
-    "xmlpi",
-    "xmlroot",
-    "xmlserialize",
-    "xmltable",
-];
 
 /// `"A".b` as its parts.
 fn parse_ident(name: &str) -> EvalResult {

@@ -1,6 +1,6 @@
 //! `to_timestamp(text, text)` and `to_date`: reading by template.
 
-use super::to_char::{Piece, pieces};
+use super::template::{Piece, is_name, pieces};
 use crate::args::text;
 use crate::cast::local_to_utc;
 use crate::error::{ExprError, Result};
@@ -98,26 +98,6 @@ fn skip_literal<'a>(rest: &'a str, literal: &str) -> &'a str {
         }
     }
     rest
-}
-
-fn is_name(key: &str) -> bool {
-    matches!(
-        key.to_ascii_uppercase().as_str(),
-        "MONTH"
-            | "MON"
-            | "DAY"
-            | "DY"
-            | "AD"
-            | "BC"
-            | "AM"
-            | "PM"
-            | "A.D."
-            | "B.C."
-            | "A.M."
-            | "P.M."
-            | "RM"
-            | "TZ"
-    )
 }
 
 fn invalid(key: &str, rest: &str) -> ExprError {

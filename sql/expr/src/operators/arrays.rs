@@ -1,7 +1,7 @@
 //! `||`, `@>`, `<@`, `&&` on arrays.
 
 use crate::args::array;
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, check_bytes, check_items};
 use crate::registry::{Invocation, Registry};
 use datum::{ArrayDim, ArrayValue, Datum, SqlType};
 use std::collections::HashSet;
@@ -53,6 +53,7 @@ fn concat(args: &[Datum], _: &Invocation<'_>) -> EvalResult {
         return Ok(args[0].clone());
     }
     let dims = joined_dims(left, right)?;
+    check_bytes(args[0].size_bytes() + args[1].size_bytes())?;
     let items = left.items.iter().chain(&right.items).cloned().collect();
     Ok(Datum::Array(Arc::new(ArrayValue { element: left.element.clone(), dims, items })))
 }
@@ -124,6 +125,8 @@ fn extend(array: &Datum, item: &Datum, element: SqlType, front: bool) -> EvalRes
     if array.dims.len() > 1 {
         return Err(ExprError::new("22000", "argument must be empty or one-dimensional array"));
     }
+    check_items(&array.items)?;
+    check_bytes(item.size_bytes())?;
     let lower = array.dims.first().map_or(1, |dim| dim.lower);
     let mut items = Vec::with_capacity(array.len() + 1);
     if front {

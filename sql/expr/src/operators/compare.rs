@@ -120,10 +120,7 @@ fn time_order(args: &[Datum], call: &Invocation<'_>) -> Result<Ordering> {
         Ok(match value {
             Datum::Date(date) => {
                 // Dates beyond the range of timestamps still compare.
-                let local = match datum::datetime::date_to_timestamp(*date) {
-                    Ok(local) => local,
-                    Err(_) => i64::MAX - 1,
-                };
+                let local = datum::datetime::date_to_timestamp(*date).unwrap_or(i64::MAX - 1);
                 if zoned { cast::local_to_utc(local, call.ctx) } else { local }
             }
             Datum::Timestamp(t) if zoned => cast::local_to_utc(*t, call.ctx),

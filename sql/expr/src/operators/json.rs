@@ -3,7 +3,7 @@
 //! json keeps the user's spelling, so its accessors cut the text; jsonb's walk the tree.
 
 use crate::args::{array, int4, jsonb, text};
-use crate::error::{EvalResult, ExprError, Result};
+use crate::error::{EvalResult, ExprError, Result, check_items};
 use crate::json_text;
 use crate::registry::{Invocation, Registry};
 use datum::{Datum, Jsonb, JsonbObject};
@@ -55,7 +55,10 @@ pub(super) fn register(r: &mut Registry) {
         let (value, keys) = (jsonb(args, 0)?, path_of(args, 1)?);
         Ok(Datum::Bool(keys.iter().flatten().all(|key| has_key(value, key))))
     });
-    r.operator("jsonb || jsonb jsonb", |args, _| Ok(own(concat(jsonb(args, 0)?, jsonb(args, 1)?))));
+    r.operator("jsonb || jsonb jsonb", |args, _| {
+        check_items(args)?;
+        Ok(own(concat(jsonb(args, 0)?, jsonb(args, 1)?)))
+    });
     r.operator("jsonb - text jsonb", |args, _| {
         without(jsonb(args, 0)?, &[text(args, 1)?]).map(own)
     });

@@ -159,17 +159,17 @@ impl Resolver<'_> {
             variadic_array: options.variadic && def.variadic,
             columns,
         });
+        let not_ordered_set = || {
+            let message = format!(
+                "{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP",
+                def.name
+            );
+            ExprError::new("42809", message).at(options.position)
+        };
         Ok(match &def.kind {
             FunctionKind::Scalar(_) => {
                 if options.within_group > 0 {
-                    return Err(ExprError::new(
-                        "42809",
-                        format!(
-                            "{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP",
-                            def.name
-                        ),
-                    )
-                    .at(options.position));
+                    return Err(not_ordered_set());
                 }
                 ResolvedCall::Scalar(Expr::Call {
                     func: bound,
@@ -187,14 +187,7 @@ impl Resolver<'_> {
                     .at(options.position));
                 }
                 if aggregate.ordered_set_direct.is_none() && options.within_group > 0 {
-                    return Err(ExprError::new(
-                        "42809",
-                        format!(
-                            "{} is not an ordered-set aggregate, so it cannot have WITHIN GROUP",
-                            def.name
-                        ),
-                    )
-                    .at(options.position));
+                    return Err(not_ordered_set());
                 }
                 ResolvedCall::Aggregate(AggregateCall { bound, args })
             }

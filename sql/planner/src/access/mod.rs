@@ -12,6 +12,7 @@ mod simplify;
 
 pub use oltp::oltp_plan;
 pub use path::{AccessPath, choose};
+pub(crate) use simplify::equal_pair;
 pub use simplify::simplify;
 
 use crate::plan::{Rel, RelNode};

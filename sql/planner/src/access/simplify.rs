@@ -38,44 +38,7 @@ fn simplify_node(rel: &mut Rel) {
 fn simplify_filter(rel: &mut Rel) {
     let RelNode::Filter { input, predicate } = &mut rel.node else { return };
     let mut conjuncts = std::mem::replace(predicate, Expr::bool(true)).into_conjuncts();
-    // Applies lie on top of each other; the topmost one may go if its column has only this use.
-    loop {
-        let RelNode::Apply { kind, left, right } = &mut input.node else { break };
-        let column = left.fields.len();
-        let uses: Vec<usize> = conjuncts
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| c.columns().contains(&column))
-            .map(|(i, _)| i)
-            .collect();
-        let [at] = uses.as_slice() else { break };
-        let Some(joined) = semi_join(kind, left, right, &conjuncts[*at], column) else { break };
-        conjuncts.remove(*at);
-        let fields = joined.fields.clone();
-        // Rows keep their width: what lies above counts on the Apply's column, which is the same for
-        // every row that passes.
-        let passed = !matches!(joined.node, RelNode::Join { kind: JoinKind::Anti, .. });
-        let mut exprs: Vec<Expr> =
-            fields.iter().enumerate().map(|(i, f)| Expr::column(i, f.ty.clone())).collect();
-        exprs.push(Expr::bool(passed));
-        let all = input.fields.clone();
-        **input = Rel::new(RelNode::Project { input: Box::new(joined), exprs }, all);
-        // Further Applies are below the projection now: push the rest of the filter under it.
-        let RelNode::Project { input: below, .. } = &mut input.node else { break };
-        if conjuncts.is_empty() {
-            break;
-        }
-        if conjuncts.iter().any(|c| c.columns().contains(&column)) {
-            break;
-        }
-        let RelNode::Join { left: inner, .. } = &mut below.node else { break };
-        let fields = inner.fields.clone();
-        let rest = Expr::conjunction(std::mem::take(&mut conjuncts));
-        let old = std::mem::replace(&mut **inner, crate::bind::one_row());
-        **inner = Rel::new(RelNode::Filter { input: Box::new(old), predicate: rest }, fields);
-        simplify_filter(inner);
-        break;
-    }
+    answer_topmost_apply(input, &mut conjuncts);
     conjuncts = push_down(input, conjuncts);
     if conjuncts.is_empty() {
         let inner = std::mem::replace(&mut **input, crate::bind::one_row());
@@ -83,6 +46,38 @@ fn simplify_filter(rel: &mut Rel) {
         return;
     }
     *predicate = Expr::conjunction(conjuncts);
+}
+
+/// Makes the topmost Apply under a filter a semi-join or an anti-join, if its column has no other
+/// use than one condition, which goes. (Applies lie on top of each other.)
+fn answer_topmost_apply(input: &mut Rel, conjuncts: &mut Vec<Expr>) {
+    let RelNode::Apply { kind, left, right } = &mut input.node else { return };
+    let column = left.fields.len();
+    let mut uses =
+        conjuncts.iter().enumerate().filter(|(_, c)| c.columns().contains(&column)).map(|(i, _)| i);
+    let (Some(at), None) = (uses.next(), uses.next()) else { return };
+    let Some(joined) = semi_join(kind, left, right, &conjuncts[at], column) else { return };
+    conjuncts.remove(at);
+    let fields = joined.fields.clone();
+    // Rows keep their width: what lies above counts on the Apply's column, which is the same for
+    // every row that passes.
+    let passed = !matches!(joined.node, RelNode::Join { kind: JoinKind::Anti, .. });
+    let mut exprs: Vec<Expr> =
+        fields.iter().enumerate().map(|(i, f)| Expr::column(i, f.ty.clone())).collect();
+    exprs.push(Expr::bool(passed));
+    let all = input.fields.clone();
+    *input = Rel::new(RelNode::Project { input: Box::new(joined), exprs }, all);
+    // Further Applies are below the projection now: push the rest of the filter under it.
+    let RelNode::Project { input: below, .. } = &mut input.node else { return };
+    let RelNode::Join { left: inner, .. } = &mut below.node else { return };
+    if conjuncts.is_empty() {
+        return;
+    }
+    let fields = inner.fields.clone();
+    let rest = Expr::conjunction(std::mem::take(conjuncts));
+    let old = std::mem::replace(&mut **inner, crate::bind::one_row());
+    **inner = Rel::new(RelNode::Filter { input: Box::new(old), predicate: rest }, fields);
+    simplify_filter(inner);
 }
 
 /// Moves conditions on one side of a join to that side, where keys may answer them; answers those
@@ -341,14 +336,16 @@ fn to_join_row(condition: &mut Expr, width: usize) {
     });
 }
 
-fn equal_pair(term: &Expr, width: usize) -> Option<(Expr, Expr)> {
+/// `left = right`, each over one side only and of the same type: a hash join's key. Columns of the
+/// right side start at `width`.
+pub(crate) fn equal_pair(term: &Expr, width: usize) -> Option<(Expr, Expr)> {
     let (Comparison::Eq, a, b) = term.as_comparison()? else { return None };
+    if term.is_volatile() || term.any(&mut |e| matches!(e, Expr::OuterColumn { .. })) {
+        return None;
+    }
     let side = |e: &Expr| {
         let columns = e.columns();
         let (first, last) = (columns.first()?, columns.last()?);
-        if e.any(&mut |e| matches!(e, Expr::OuterColumn { .. })) {
-            return None;
-        }
         if *last < width {
             Some(true)
         } else if *first >= width {

@@ -234,10 +234,8 @@ impl Binder<'_> {
             result = self.resolver.or(vec![result, other])?;
         }
         if negated {
-            result = match (symmetric, result) {
-                // NOT BETWEEN is `a < low OR a > high`: keys can use that no more than NOT, but NULLs agree.
-                (_, other) => self.resolver.not(other)?,
-            };
+            // As good as `a < low OR a > high`: keys can use neither, and NULLs agree.
+            result = self.resolver.not(result)?;
         }
         Ok(result)
     }

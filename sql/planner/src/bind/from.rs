@@ -21,6 +21,10 @@ use datum::{ColumnType, SqlType};
 use expr::{Expr, ResolvedCall};
 use std::sync::Arc;
 
+/// Tables that one FROM clause may join. Planning takes time with the cube of their number, and no
+/// time-out ends it.
+const TABLES_MAX: usize = 256;
+
 /// A bound FROM item.
 pub(crate) struct Source {
     pub rel: Rel,
@@ -82,8 +86,12 @@ impl Binder<'_> {
     }
 
     /// # Errors
-    /// 42712 `table name "t" specified more than once`.
+    /// 42712 `table name "t" specified more than once`; 54000 beyond [`TABLES_MAX`].
     pub(crate) fn check_aliases(&self, left: &Scope, right: &Scope) -> Result<()> {
+        if left.tables.len() + right.tables.len() > TABLES_MAX {
+            let message = format!("a FROM clause joins more than {TABLES_MAX} tables");
+            return Err(PlanError::new("54000", message));
+        }
         let clash = right.tables.iter().find(|r| {
             left.tables.iter().any(|l| {
                 l.alias == r.alias
@@ -332,15 +340,8 @@ impl Binder<'_> {
         }
         scope.star = (0..scope.columns.len()).collect();
         if let Some(alias) = alias {
-            scope.tables.push(ScopeTable {
-                alias: alias.name.name.clone(),
-                schema: None,
-                columns: scope.star.clone(),
-                stored: None,
-                relation: None,
-                scalar: false,
-                blocked: false,
-            });
+            let columns = scope.star.clone();
+            scope.tables.push(ScopeTable::named(alias.name.name.clone(), columns));
         }
         Ok(Source { rel, scope })
     }

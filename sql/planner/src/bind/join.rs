@@ -3,11 +3,11 @@
 use super::Binder;
 use super::from::{Source, filter, join, lateral_apply};
 use super::scope::{Clause, Scope, ScopeColumn, ScopeTable};
+use crate::access::equal_pair;
 use crate::ast::{Expr as Ast, FromItem, Ident, JoinCondition, JoinType, Pos, TableAlias};
 use crate::error::{PlanError, Result};
 use crate::plan::{ApplyKind, JoinKind, Rel, RelNode};
-use datum::{ColumnType, SqlType};
-use expr::{Comparison, Expr, Position};
+use expr::{Expr, Position};
 
 /// One column of USING: where it is on both sides.
 struct Merged {
@@ -98,7 +98,8 @@ impl Binder<'_> {
             self.merge(kind, &mut scope, &merged, left_columns)?;
             if let JoinCondition::Using { alias: Some(alias), .. } = condition {
                 let start = scope.columns.len() - merged.len();
-                scope.tables.push(table(alias, (start..scope.columns.len()).collect()));
+                let columns = (start..scope.columns.len()).collect();
+                scope.tables.push(ScopeTable::named(alias.name.clone(), columns));
             }
         }
         Ok(Source { rel, scope })
@@ -110,7 +111,7 @@ impl Binder<'_> {
         let RelNode::Join { on, filter, .. } = &mut joined.node else { return Ok(joined) };
         let mut rest = Vec::new();
         for term in terms {
-            match self.equal_pair(&term, left_width) {
+            match equal_pair(&term, left_width) {
                 Some(pair) => on.push(pair),
                 None => rest.push(term),
             }
@@ -119,41 +120,6 @@ impl Binder<'_> {
             *filter = Some(Expr::conjunction(rest));
         }
         Ok(joined)
-    }
-
-    /// `left = right`, each over one side only and of the same type: a hash join's key.
-    fn equal_pair(&self, term: &Expr, left_width: usize) -> Option<(Expr, Expr)> {
-        let (Comparison::Eq, a, b) = term.as_comparison()? else { return None };
-        if term.is_volatile() || term.any(&mut |e| matches!(e, Expr::OuterColumn { .. })) {
-            return None;
-        }
-        let side = |e: &Expr| {
-            let columns = e.columns();
-            let (first, last) = (columns.first()?, columns.last()?);
-            if *last < left_width {
-                Some(true)
-            } else if *first >= left_width {
-                Some(false)
-            } else {
-                None
-            }
-        };
-        let (left, right) = match (side(a)?, side(b)?) {
-            (true, false) => (a, b),
-            (false, true) => (b, a),
-            _ => return None,
-        };
-        let (mut left, mut right) = (left.clone(), right.clone());
-        if left.sql_type() != right.sql_type() {
-            if !(left.sql_type().is_integer() && right.sql_type().is_integer()) {
-                return None;
-            }
-            let wide = ColumnType::plain(SqlType::Int8);
-            let widen = |e| self.resolver.coerce(e, &wide, expr::CoercionContext::Implicit).ok();
-            (left, right) = (widen(left)?, widen(right)?);
-        }
-        right.map_columns(&|i| i - left_width);
-        Some((left, right))
     }
 
     /// ON with subqueries: only inner joins can test it afterwards.
@@ -287,19 +253,8 @@ impl Binder<'_> {
             }
         }
         let all: Vec<usize> = (0..columns.len()).collect();
-        Ok(Scope { columns, tables: vec![table(&alias.name, all.clone())], star: all })
-    }
-}
-
-fn table(alias: &Ident, columns: Vec<usize>) -> ScopeTable {
-    ScopeTable {
-        alias: alias.name.clone(),
-        schema: None,
-        columns,
-        stored: None,
-        relation: None,
-        scalar: false,
-        blocked: false,
+        let table = ScopeTable::named(alias.name.name.clone(), all.clone());
+        Ok(Scope { columns, tables: vec![table], star: all })
     }
 }
 

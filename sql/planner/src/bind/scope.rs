@@ -52,6 +52,21 @@ pub(crate) struct ScopeTable {
     pub blocked: bool,
 }
 
+impl ScopeTable {
+    /// A name for columns, and nothing more.
+    pub(crate) fn named(alias: impl Into<String>, columns: Vec<usize>) -> Self {
+        Self {
+            alias: alias.into(),
+            schema: None,
+            columns,
+            stored: None,
+            relation: None,
+            scalar: false,
+            blocked: false,
+        }
+    }
+}
+
 impl Scope {
     /// Appends another scope whose row comes after `width` columns of ours.
     pub(crate) fn append(&mut self, other: Scope, width: usize) {

@@ -526,15 +526,7 @@ fn named_scope(table: &str, row: &[NamedType]) -> Scope {
         })
         .collect();
     let all: Vec<usize> = (0..columns.len()).collect();
-    let own = ScopeTable {
-        alias: table.to_string(),
-        schema: None,
-        columns: all.clone(),
-        stored: None,
-        relation: None,
-        scalar: false,
-        blocked: false,
-    };
+    let own = ScopeTable::named(table, all.clone());
     Scope { columns, tables: vec![own], star: all }
 }
 

@@ -93,15 +93,7 @@ impl Binder<'_> {
             })
             .collect();
         let all: Vec<usize> = (0..columns.len()).collect();
-        let own = ScopeTable {
-            alias: alias.to_string(),
-            schema: None,
-            columns: all.clone(),
-            stored: None,
-            relation: None,
-            scalar: false,
-            blocked: false,
-        };
+        let own = ScopeTable::named(alias, all.clone());
         Scope { columns, tables: vec![own], star: all }
     }
 

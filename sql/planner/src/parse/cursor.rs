@@ -1,10 +1,10 @@
 //! The parser's hands: looking at tokens, taking them, and saying what was wrong.
 
-use super::keywords::{may_be_bare_label, may_be_name};
+use super::NESTING_MAX;
 use super::lexer::{Tok, Token, char_position};
-use super::{NESTING_MAX, keywords};
 use crate::ast::{Ident, ObjectName, Pos};
 use crate::error::{PlanError, Result};
+use datum::keywords::{self, may_be_bare_label, may_be_name};
 
 pub struct Parser<'a> {
     pub(super) sql: &'a str,

@@ -3,10 +3,10 @@
 //! `not a = 1 and b is null or c like 'x' || $1` is `Or[And[Not(a = 1), b IS NULL], c LIKE ('x' || $1)]`.
 
 use super::cursor::Parser;
-use super::keywords::may_be_name;
 use super::lexer::Tok;
 use crate::ast::{Expr, ExprKind, LikeKind, Operator, Pos, Quantified, Query, Subscript, TypeName};
 use crate::error::Result;
+use datum::keywords::may_be_name;
 
 /// Binding powers, loosest first.
 const OR: u8 = 1;

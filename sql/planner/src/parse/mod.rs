@@ -1,8 +1,7 @@
 //! Text into statements: a recursive-descent parser of PostgreSQL's grammar.
 //!
 //! ```text
-//! lexer.rs     tokens                         keywords.rs   which words are reserved
-//! cursor.rs    Parser: looking, expecting, errors, names, lists
+//! lexer.rs     tokens                         cursor.rs     Parser: looking, expecting, errors, names, lists
 //! types.rs     type names                     expr.rs       expressions, by precedence
 //! call.rs      functions and SQL's own call syntax
 //! query.rs     SELECT, VALUES, WITH, FROM     dml.rs        INSERT, UPDATE, DELETE
@@ -22,7 +21,6 @@ mod create;
 mod cursor;
 mod dml;
 mod expr;
-mod keywords;
 pub(crate) mod lexer;
 mod query;
 mod role;

@@ -326,27 +326,26 @@ impl Parser<'_> {
         self.nested(|p| {
             let mut left = p.from_primary()?;
             while let Some((kind, natural)) = p.join_words()? {
-                let pos = p.pos();
-                let right = match (kind, natural) {
-                    (JoinType::Cross, _) | (_, true) => p.from_primary()?,
-                    _ => p.join_operand()?,
-                };
-                let condition = match (kind, natural) {
-                    (_, true) => JoinCondition::Natural,
-                    (JoinType::Cross, _) => JoinCondition::None,
-                    _ => p.join_condition()?,
-                };
-                left = FromItem::Join {
-                    kind,
-                    left: Box::new(left),
-                    right: Box::new(right),
-                    condition,
-                    alias: None,
-                    pos,
-                };
+                left = p.join_rest(left, kind, natural)?;
             }
             Ok(left)
         })
+    }
+
+    /// What follows `left JOIN`: the other side and the condition.
+    fn join_rest(&mut self, left: FromItem, kind: JoinType, natural: bool) -> Result<FromItem> {
+        let pos = self.pos();
+        let right = match (kind, natural) {
+            (JoinType::Cross, _) | (_, true) => self.from_primary()?,
+            _ => self.join_operand()?,
+        };
+        let condition = match (kind, natural) {
+            (_, true) => JoinCondition::Natural,
+            (JoinType::Cross, _) => JoinCondition::None,
+            _ => self.join_condition()?,
+        };
+        let (left, right) = (Box::new(left), Box::new(right));
+        Ok(FromItem::Join { kind, left, right, condition, alias: None, pos })
     }
 
     /// What follows JOIN: `a JOIN b JOIN c ON .. ON ..` nests to the right.
@@ -362,24 +361,7 @@ impl Parser<'_> {
             let mut left = p.from_primary()?;
             while !p.at_one_of(&["on", "using"]) {
                 let Some((kind, natural)) = p.join_words()? else { return Err(p.unexpected()) };
-                let pos = p.pos();
-                let right = match (kind, natural) {
-                    (JoinType::Cross, _) | (_, true) => p.from_primary()?,
-                    _ => p.join_operand()?,
-                };
-                let condition = match (kind, natural) {
-                    (_, true) => JoinCondition::Natural,
-                    (JoinType::Cross, _) => JoinCondition::None,
-                    _ => p.join_condition()?,
-                };
-                left = FromItem::Join {
-                    kind,
-                    left: Box::new(left),
-                    right: Box::new(right),
-                    condition,
-                    alias: None,
-                    pos,
-                };
+                left = p.join_rest(left, kind, natural)?;
             }
             Ok(left)
         })

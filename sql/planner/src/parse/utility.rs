@@ -12,18 +12,25 @@ impl Parser<'_> {
         let mut options =
             ExplainWords { options: Vec::new(), analyze: false, verbose: false, format: None };
         if self.peek() == &Tok::LParen && !self.at_query() {
-            options.options = self.parenthesised(|p| {
-                p.list(|p| {
-                    let name = p.label()?;
-                    Ok((name, p.option_value()?.text().map(str::to_string)))
-                })
-            })?;
+            let list = self.option_list()?.into_iter();
+            options.options =
+                list.map(|(name, value)| (name, value.text().map(str::to_string))).collect();
         } else {
             options.analyze = self.accept_one_of(&["analyze", "analyse"]).is_some();
             options.verbose = self.accept_word("verbose");
         }
         let statement = Box::new(self.nested(|p| p.statement())?);
         Ok(Stmt::Explain { options, statement })
+    }
+
+    /// `(name value, name, ...)`
+    fn option_list(&mut self) -> Result<Vec<(Ident, OptionValue)>> {
+        self.parenthesised(|p| {
+            p.list(|p| {
+                let name = p.label()?;
+                Ok((name, p.option_value()?))
+            })
+        })
     }
 
     /// What follows an option's name within parentheses, if anything.
@@ -96,12 +103,7 @@ impl Parser<'_> {
         self.accept_word("using").then(|| self.accept_word("delimiters"));
         self.accept_word("with");
         if self.peek() == &Tok::LParen {
-            let list = self.parenthesised(|p| {
-                p.list(|p| {
-                    let name = p.label()?;
-                    Ok((name, p.option_value()?))
-                })
-            })?;
+            let list = self.option_list()?;
             options.extend(list);
             return Ok(());
         }
@@ -163,12 +165,7 @@ impl Parser<'_> {
         self.expect_word("vacuum")?;
         let (mut full, mut verbose, mut analyze) = (false, false, false);
         if self.peek() == &Tok::LParen {
-            let list = self.parenthesised(|p| {
-                p.list(|p| {
-                    let name = p.label()?;
-                    Ok((name, p.option_value()?))
-                })
-            })?;
+            let list = self.option_list()?;
             for (name, value) in list {
                 let on = option_is_on(&value);
                 match name.name.as_str() {
@@ -192,12 +189,7 @@ impl Parser<'_> {
         self.advance();
         let mut verbose = false;
         if self.peek() == &Tok::LParen {
-            let list = self.parenthesised(|p| {
-                p.list(|p| {
-                    let name = p.label()?;
-                    Ok((name, p.option_value()?))
-                })
-            })?;
+            let list = self.option_list()?;
             verbose = list.iter().any(|(n, v)| n.name == "verbose" && option_is_on(v));
         } else {
             verbose |= self.accept_word("verbose");
@@ -221,12 +213,7 @@ impl Parser<'_> {
     pub(super) fn reindex(&mut self) -> Result<Stmt> {
         self.expect_word("reindex")?;
         if self.peek() == &Tok::LParen {
-            self.parenthesised(|p| {
-                p.list(|p| {
-                    p.label()?;
-                    p.option_value()
-                })
-            })?;
+            self.option_list()?;
         }
         let which = self.accept_one_of(&["index", "table", "schema", "database", "system"]);
         self.accept_word("concurrently");

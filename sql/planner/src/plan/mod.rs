@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! Planned ── Plan ─┬─ Oltp(OltpPlan)    one table by key or index: straight key-value work    oltp.rs
-//!                  ├─ Query(QueryPlan)  a tree of `Rel`: DataFusion runs it                   rel.rs
+//!                  ├─ Query(QueryPlan)  a tree of `Rel`: DataFusion runs it                   rel.rs, walk.rs
 //!                  ├─ Write(WritePlan)  INSERT, UPDATE, DELETE, whatever finds the rows       write.rs
 //!                  ├─ Ddl(DdlPlan)      names resolved as far as the catalog does not do it   ddl.rs
 //!                  ├─ Copy(CopyPlan)                                                          copy.rs
-//!                  └─ Txn, Session, Utility, Explain, Prepare, Execute, cursors               here
+//!                  ├─ Txn, Session, Utility   transactions, settings, maintenance             session.rs
+//!                  └─ Explain, Prepare, Execute, cursors                                      here
 //! ```
 //!
 //! Every expression in a plan is bound: columns are positions, functions are resolved, casts are

@@ -31,6 +31,7 @@ pub async fn apply(
     let memoise = reads.is_empty() || !is_volatile(right);
     let mut out = Vec::new();
     for row in outer {
+        lowering.context.exec.check_cancel()?;
         let values: Vec<Datum> = reads.iter().map(|&index| row[index].clone()).collect();
         // A type without an order (json) has no key: such rows are not remembered.
         let key = if memoise { identity_key(&values, &types).ok() } else { None };
@@ -51,7 +52,9 @@ pub async fn apply(
                 rows
             }
         };
+        let before = out.len();
         combine(kind, row, &inner, right, lowering, &mut out)?;
+        lowering.kept.rows(&out[before..])?;
     }
     Ok(out)
 }

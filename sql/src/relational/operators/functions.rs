@@ -4,6 +4,7 @@ use super::values;
 use crate::error::SqlResult;
 use crate::outcome::Row;
 use crate::relational::QueryContext;
+use crate::relational::memory::Kept;
 use datum::{Datum, SqlType};
 use planner::plan::{ProjectItem, SetCall, TableFunctionCall, TableFunctionSource};
 use std::sync::Arc;
@@ -13,11 +14,13 @@ fn call(call: &SetCall, row: &[Datum], context: &QueryContext) -> SqlResult<Vec<
     Ok(call.function.call_set(&arguments, &context.eval.borrow())?)
 }
 
-/// Each input row with its sets unrolled side by side; shorter sets are padded with NULL.
+/// Each input row with its sets unrolled side by side; shorter sets are padded with NULL. What comes
+/// out is counted as kept.
 pub fn project_set(
     rows: Vec<Row>,
     items: &[ProjectItem],
     context: &QueryContext,
+    kept: &Kept,
 ) -> SqlResult<Vec<Row>> {
     enum Filled {
         Scalar(Datum),
@@ -25,6 +28,8 @@ pub fn project_set(
     }
     let mut out = Vec::new();
     for row in rows {
+        context.exec.check_cancel()?;
+        let sets = Kept::new();
         let mut filled = Vec::with_capacity(items.len());
         let mut longest = 0;
         for item in items {
@@ -34,11 +39,13 @@ pub fn project_set(
                 }
                 ProjectItem::Set(set) => {
                     let set = one_column(set, call(set, &row, context)?);
+                    sets.rows_once(&set)?;
                     longest = longest.max(set.len());
                     Filled::Set(set)
                 }
             });
         }
+        let before = out.len();
         for index in 0..longest {
             out.push(
                 filled
@@ -50,6 +57,7 @@ pub fn project_set(
                     .collect(),
             );
         }
+        kept.rows(&out[before..])?;
     }
     Ok(out)
 }
@@ -75,6 +83,7 @@ pub fn table_function(
     ordinality: bool,
     context: &QueryContext,
 ) -> SqlResult<Vec<Row>> {
+    let sets = Kept::new();
     let mut sources: Vec<(Vec<Row>, usize)> = Vec::new();
     for function in functions {
         let rows = match &function.source {
@@ -85,6 +94,7 @@ pub fn table_function(
                 value => vec![vec![value]],
             },
         };
+        sets.rows_once(&rows)?;
         sources.push((rows, function.width));
     }
     let longest = sources.iter().map(|(rows, _)| rows.len()).max().unwrap_or(0);

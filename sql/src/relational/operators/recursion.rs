@@ -36,6 +36,7 @@ pub async fn recurse(
     let mut working = fresh(lowering.rows(base).await?)?;
     let mut result = Vec::new();
     while !working.is_empty() {
+        lowering.context.exec.check_cancel()?;
         let round = Arc::new(working);
         result.extend(round.iter().cloned());
         lowering.ctes.insert(id, CteRows::Rows(round));

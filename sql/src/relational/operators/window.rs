@@ -164,14 +164,15 @@ fn aggregate_over<'r>(
             state = shape.start()?;
             fed = Rows { start: rows.start, end: rows.start };
         }
-        for member in fed.end..rows.end {
+        let added = fed.end..rows.end.max(fed.end);
+        for (member, values) in added.clone().zip(&arguments[added]) {
             let excluded = match frame.exclude {
                 FrameExclude::NoOthers => false,
                 FrameExclude::CurrentRow => member == position,
                 FrameExclude::Group => within(peers[position], member),
                 FrameExclude::Ties => within(peers[position], member) && member != position,
             };
-            if let Some(values) = arguments[member].as_ref().filter(|_| !excluded) {
+            if let Some(values) = values.as_ref().filter(|_| !excluded) {
                 state.update(values, &context.eval)?;
             }
         }

@@ -1,4 +1,7 @@
-//! Which words may not stand for a name (PostgreSQL's manual, appendix C).
+//! Which words may not stand for a name (PostgreSQL's manual, appendix C), and how a name is written
+//! that is one of them: what the parser, `quote_ident` and the catalog's deparsing must agree on.
+
+use std::borrow::Cow;
 
 /// Reserved: neither a column, nor a table, nor a function.
 const RESERVED: &[&str] = &[
@@ -225,6 +228,17 @@ pub fn may_be_bare_label(word: &str) -> bool {
     AS_LABEL.binary_search(&word).is_err()
 }
 
+/// As `quote_ident` writes it: in double quotes where folding or a keyword would change the meaning.
+pub fn quote_identifier(name: &str) -> Cow<'_, str> {
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if starts && plain && may_be_name(name) && may_be_function(name) {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(format!("\"{}\"", name.replace('"', "\"\"")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,5 +248,17 @@ mod tests {
         for list in [RESERVED, FUNCTION_OR_TYPE, COLUMN_NAME, AS_LABEL] {
             assert!(list.is_sorted(), "{list:?}");
         }
+    }
+
+    #[test]
+    fn names_are_quoted_where_they_would_not_read_back() {
+        for plain in ["fish", "_x1", "value", "year"] {
+            assert_eq!(quote_identifier(plain), plain);
+        }
+        // Reserved, reserved but for functions, reserved only as functions; folding; no name at all.
+        for quoted in ["select", "left", "between", "Fish", "ä", "1st", "a b", ""] {
+            assert_eq!(quote_identifier(quoted), format!("\"{quoted}\""));
+        }
+        assert_eq!(quote_identifier("a\"b"), "\"a\"\"b\"");
     }
 }
