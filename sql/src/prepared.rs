@@ -48,6 +48,8 @@ pub(crate) struct VersionedPlan {
     pub planned: Planned,
     pub made_for: PlanKey,
     pub catalog: Arc<Catalog>,
+    /// What the transaction that runs it holds: no schema change may come between.
+    pub shared_tables: Box<[u32]>,
 }
 
 impl VersionedPlan {
@@ -96,7 +98,12 @@ impl Prepared {
             uses: Vec::new(),
         };
         let made_for = PlanKey { catalog: 0, database: 0, search_path: "".into() };
-        let plan = RwLock::new(Arc::new(VersionedPlan { planned, made_for, catalog }));
+        let plan = RwLock::new(Arc::new(VersionedPlan {
+            planned,
+            made_for,
+            catalog,
+            shared_tables: Box::default(),
+        }));
         let param_types = Vec::new();
         Self { text: "".into(), param_types, columns: None, parsed: None, offset: 0, plan }
     }

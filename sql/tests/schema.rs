@@ -183,6 +183,46 @@ async fn a_writer_that_waited_for_a_schema_change_follows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kept_snapshot_refuses_what_was_filled_after_it() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    let mut b = db.connect().await;
+    a.run("create table t (id int primary key, k int); insert into t values (1, 7)").await;
+    a.run("create table other (id int primary key)").await;
+    let refused = "ERROR 40001: could not serialize access due to a concurrent schema change";
+    for ddl in ["create index on t (k)", "truncate t"] {
+        b.run("begin isolation level repeatable read").await;
+        b.expect(&[("select id from t where k = 7", "1\nSELECT 1")]).await;
+        a.run(ddl).await;
+        assert!(b.run("select id from t where k = 7").await.starts_with(refused), "{ddl}");
+        b.run("rollback").await;
+    }
+    // Other tables' changes do not matter.
+    b.run("begin isolation level repeatable read").await;
+    b.expect(&[("select id from t", "SELECT 0")]).await;
+    a.run("create index on other (id)").await;
+    b.expect(&[("select id from t", "SELECT 0"), ("commit", "COMMIT")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cascade_waits_for_the_schema_of_the_children() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    let mut b = db.connect().await;
+    a.run("create table parent (id int primary key); insert into parent values (1)").await;
+    a.run("create table child (id int primary key, p int references parent on delete cascade)")
+        .await;
+    a.run("insert into child values (10, 1)").await;
+    a.expect(&[("begin", "BEGIN"), ("create index on child (p)", "CREATE INDEX")]).await;
+    let waiting = tokio::spawn(async move { b.run("delete from parent").await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    a.expect(&[("commit", "COMMIT")]).await;
+    assert_eq!(waiting.await.unwrap(), "DELETE 1");
+    a.expect(&[("select count(*) from child where p = 1", "0\nSELECT 1")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_statement_follows_its_table() {
     let db = Database::new();
     let mut a = db.connect().await;

@@ -108,7 +108,7 @@ impl Session {
         if let Some(isolation) = modes.isolation
             && isolation != self.txn.isolation
         {
-            if self.txn.has_snapshot {
+            if self.txn.snapshot_catalog.is_some() {
                 return Err(SqlError::new(
                     "25001",
                     "SET TRANSACTION ISOLATION LEVEL must be called before any query",
@@ -120,7 +120,7 @@ impl Session {
             self.txn.isolation = isolation;
         }
         if let Some(read_only) = modes.read_only {
-            if self.txn.read_only && !read_only && self.txn.has_snapshot {
+            if self.txn.read_only && !read_only && self.txn.snapshot_catalog.is_some() {
                 return Err(SqlError::new(
                     "25001",
                     "transaction read-write mode must be set before any query",

@@ -5,33 +5,25 @@ use super::transaction::Block;
 use crate::copy;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::{CopyIn, Outcome};
-use crate::prepared::VersionedPlan;
+use crate::prepared::{Prepared, VersionedPlan};
 use bytes::Bytes;
-use planner::{CopyDirection, CopyPlan};
+use planner::Plan;
 use std::sync::Arc;
 
 impl Session {
     pub(super) async fn begin_copy_in(
         &mut self,
-        plan: &CopyPlan,
-        versioned: &Arc<VersionedPlan>,
+        plan: &Arc<VersionedPlan>,
+        prepared: &Arc<Prepared>,
     ) -> SqlResult<Outcome> {
         let alone = self.txn.block == Block::None;
-        let CopyDirection::From(from) = &plan.direction else {
-            return Err(SqlError::internal("COPY TO does not read"));
+        let versioned = self.hold_tables(plan, prepared).await?;
+        let Plan::Copy(plan) = &versioned.planned.plan else {
+            return Err(SqlError::internal("COPY has become another statement"));
         };
-        let ctx = self.begin_statement(versioned, Arc::from([])).await?;
-        let owner = ctx.txn.id().0;
-        self.txn.guards(&self.server, owner).share(from.table.oid).await?;
-        match copy::begin_in(plan, versioned.clone(), ctx, alone) {
-            Ok(copy) => Ok(Outcome::CopyIn(Box::new(copy))),
-            Err(error) => {
-                if alone {
-                    self.abort().await;
-                }
-                Err(error)
-            }
-        }
+        let ctx = self.begin_statement(&versioned, Arc::from([])).await?;
+        let copy = copy::begin_in(plan, versioned.clone(), ctx, alone)?;
+        Ok(Outcome::CopyIn(Box::new(copy)))
     }
 
     /// More data of a COPY FROM STDIN, cut anywhere.

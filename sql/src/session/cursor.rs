@@ -10,9 +10,9 @@ use super::transaction::Block;
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::{Outcome, Row, RowStream};
-use crate::prepared::{ColumnDesc, VersionedPlan};
+use crate::prepared::{ColumnDesc, Prepared, VersionedPlan};
 use crate::relational::Kept;
-use planner::{CursorPlan, FetchDirection, FetchPlan};
+use planner::{CursorPlan, FetchDirection, FetchPlan, Plan};
 use std::sync::Arc;
 
 /// Rows that one cursor may hold.
@@ -88,6 +88,7 @@ impl Session {
         &mut self,
         plan: &CursorPlan,
         outer: &Arc<VersionedPlan>,
+        prepared: &Arc<Prepared>,
     ) -> SqlResult<Outcome> {
         if self.txn.block == Block::None && !plan.hold {
             return Err(SqlError::new(
@@ -99,7 +100,11 @@ impl Session {
             return Err(SqlError::new("42P03", format!("cursor \"{}\" already exists", plan.name)));
         }
         let alone = self.txn.block == Block::None;
-        let ctx = self.begin_statement(outer, Arc::from([])).await?;
+        let outer = self.hold_tables(outer, prepared).await?;
+        let Plan::DeclareCursor(plan) = &outer.planned.plan else {
+            return Err(SqlError::internal("DECLARE CURSOR has become another statement"));
+        };
+        let ctx = self.begin_statement(&outer, Arc::from([])).await?;
         let limits = limits(self.core.clone(), self.effective.statement_timeout);
         let rows = tokio::select! {
             biased;

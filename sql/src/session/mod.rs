@@ -4,6 +4,7 @@
 //! core.rs         the part that functions and other sessions see
 //! transaction.rs  the transaction's state
 //! planning.rs     text to plan: plan cache, re-planning when the catalog has moved
+//! begin.rs        where a statement begins: transaction, tables, snapshot
 //! statement.rs    running a plan: retries, time-outs, cancel
 //! control.rs      BEGIN, COMMIT, SAVEPOINT, ...
 //! command.rs      SET, SHOW, PREPARE, DISCARD, ...
@@ -12,6 +13,7 @@
 //! facts.rs        what SQL functions may ask
 //! ```
 
+mod begin;
 mod command;
 mod control;
 mod copying;

@@ -1,6 +1,7 @@
 //! From text to plan: the plan cache, and planning again when the catalog has moved.
 
 use super::Session;
+use super::begin::shared_tables;
 use crate::error::{SqlError, SqlResult};
 use crate::plan_cache::CacheKey;
 use crate::prepared::{ColumnDesc, PlanKey, Prepared, Statement, VersionedPlan};
@@ -216,6 +217,7 @@ impl Session {
 
     pub(super) fn versioned(&self, catalog: &Arc<Catalog>, planned: Planned) -> VersionedPlan {
         VersionedPlan {
+            shared_tables: shared_tables(&planned.plan, catalog),
             planned,
             made_for: PlanKey {
                 catalog: catalog.version(),

@@ -10,7 +10,7 @@
 //! back and executed again from its start, with a fresh snapshot, as long as none of its rows has
 //! left. Inside a block a lost race is the client's to handle (40001).
 
-use super::facts::{Deadline, Facts};
+use super::facts::Deadline;
 use super::transaction::Block;
 use super::{Session, now_micros};
 use crate::context::ExecContext;
@@ -22,9 +22,8 @@ use crate::{copy, ddl, explain, oltp, relational, write};
 use async_trait::async_trait;
 use catalog::Catalog;
 use core_domain::{IsolationLevel, WaitPolicy};
-use datum::{Datum, TypeContext};
+use datum::Datum;
 use planner::{CopyDirection, Plan, TableLockMode, Tag, UtilityPlan};
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -48,6 +47,9 @@ impl Session {
         self.core.clear_cancel();
         self.note_activity("active", Some(&prepared.text));
         let mut outcome = self.execute_prepared(prepared, params).await;
+        if outcome.is_err() && self.txn.block == Block::None && self.txn.kv.is_some() {
+            self.abort().await;
+        }
         if let Err(error) = &mut outcome
             && prepared.offset > 0
             && let Some(position) = &mut error.position
@@ -104,14 +106,16 @@ impl Session {
             Plan::Prepare(prepare) => self.prepare_command(prepare).await,
             Plan::Execute(execute) => Box::pin(self.execute_command(execute)).await,
             Plan::Deallocate(name) => self.deallocate(name.as_deref()),
-            Plan::DeclareCursor(cursor) => Box::pin(self.declare_cursor(cursor, plan)).await,
+            Plan::DeclareCursor(cursor) => {
+                Box::pin(self.declare_cursor(cursor, plan, prepared)).await
+            }
             Plan::Fetch(fetch) => self.fetch(fetch, columns),
             Plan::CloseCursor(name) => self.close_cursor(name.as_deref()),
             Plan::Listen(_) => Err(SqlError::unsupported("LISTEN")),
             Plan::Unlisten(_) => Ok(Outcome::Complete { tag: "UNLISTEN".to_owned() }),
             Plan::Notify { .. } => Err(SqlError::unsupported("NOTIFY")),
             Plan::Copy(copy) if matches!(copy.direction, CopyDirection::From(_)) => {
-                self.begin_copy_in(copy, plan).await
+                self.begin_copy_in(plan, prepared).await
             }
             Plan::Oltp(_)
             | Plan::Query(_)
@@ -161,15 +165,11 @@ impl Session {
         alone: bool,
     ) -> SqlResult<Outcome> {
         let columns = &prepared.columns;
-        let newest;
         let plan = match &plan.planned.plan {
-            Plan::Ddl(_) => {
-                newest = self.plan_ddl(prepared).await?;
-                &newest
-            }
-            _ => plan,
+            Plan::Ddl(_) => self.plan_ddl(prepared).await?,
+            _ => self.hold_tables(plan, prepared).await?,
         };
-        let ctx = self.begin_statement(plan, params.clone()).await?;
+        let ctx = self.begin_statement(&plan, params.clone()).await?;
         let core = self.core.clone();
         let limits = limits(core, self.effective.statement_timeout);
         // A statement that has used up its task's budget must not starve the clock that ends it.
@@ -185,7 +185,7 @@ impl Session {
         } else {
             tokio::select! {
                 biased;
-                result = run_plan(plan, columns, &ctx) => result,
+                result = run_plan(&plan, columns, &ctx) => result,
                 error = limits => Err(error),
             }
         };
@@ -242,7 +242,7 @@ impl Session {
             return Err(serializable_unsupported());
         }
         let kv = self.txn.open(&self.server).await?;
-        if !self.txn.has_snapshot {
+        if self.txn.snapshot_catalog.is_none() {
             kv.begin_statement().await?;
         }
         let wait = WaitPolicy::Wait(self.effective.lock_timeout);
@@ -286,83 +286,6 @@ impl Session {
         ddl::execute(self, element, &plan.planned, &ctx).await.map(|_| ())
     }
 
-    /// The key-value statement and what the executors need.
-    pub(super) async fn begin_statement(
-        &mut self,
-        plan: &VersionedPlan,
-        params: Arc<[Datum]>,
-    ) -> SqlResult<Arc<ExecContext>> {
-        self.drain_open_stream().await;
-        let now = now_micros();
-        if self.txn.block == Block::None && self.txn.kv.is_none() {
-            self.start_transaction(now);
-        }
-        if self.txn.isolation == IsolationLevel::Serializable {
-            return Err(serializable_unsupported());
-        }
-        if self.txn.read_only && plan.planned.plan.writes() {
-            return Err(SqlError::new(
-                "25006",
-                format!("cannot execute {} in a read-only transaction", plan.planned.tag.0),
-            ));
-        }
-        let kv = self.txn.open(&self.server).await?;
-        self.core.txn_id.store(kv.id().0, Ordering::Relaxed);
-        if let Plan::Write(write) = &plan.planned.plan {
-            let owner = kv.id().0;
-            self.txn.guards(&self.server, owner).share(write.table.oid).await?;
-        } else if let Plan::WithWrites { writes, body } = &plan.planned.plan {
-            let owner = kv.id().0;
-            let of_body = match &**body {
-                Plan::Write(write) => Some(&write.table),
-                _ => None,
-            };
-            for table in writes.iter().map(|(_, write)| &write.table).chain(of_body) {
-                self.txn.guards(&self.server, owner).share(table.oid).await?;
-            }
-        }
-        let snapshot = kv.begin_statement().await?;
-        self.txn.has_snapshot = true;
-        let types = match &self.txn.types {
-            Some(types) => types.clone(),
-            None => {
-                let types =
-                    TypeContext { now: self.txn.started_at, ..self.effective.types.clone() };
-                let types = Arc::new(types);
-                self.txn.types = Some(types.clone());
-                types
-            }
-        };
-        let deadline = Arc::new(Deadline::after(self.effective.statement_timeout));
-        let facts = Facts {
-            server: self.server.clone(),
-            core: self.core.clone(),
-            catalog: plan.catalog.clone(),
-            database: self.database.oid,
-            schemas: self.effective.schemas.clone(),
-            txn: kv.clone(),
-            deadline: deadline.clone(),
-        };
-        Ok(Arc::new(ExecContext {
-            server: self.server.clone(),
-            session: self.core.clone(),
-            database: self.database.oid,
-            role: self.role,
-            schemas: self.effective.schemas.clone(),
-            txn: kv,
-            snapshot,
-            catalog: plan.catalog.clone(),
-            types,
-            params,
-            statement_timestamp: now,
-            facts: Arc::new(facts),
-            deadline,
-            lock_timeout: self.effective.lock_timeout,
-            cte_rows: HashMap::new(),
-            unseen: None,
-        }))
-    }
-
     /// In a block, rows that are still to come survive the block's next statement.
     fn keep_apart(&mut self, outcome: &mut Outcome) {
         let rows = match outcome {
@@ -386,7 +309,7 @@ impl Session {
 
     /// Reads what an unfinished stream of this block still has to give: the statement that comes
     /// moves the transaction's snapshot.
-    async fn drain_open_stream(&mut self) {
+    pub(super) async fn drain_open_stream(&mut self) {
         let Some(shared) = self.open_stream.take().and_then(|weak| weak.upgrade()) else { return };
         let mut state = shared.state.lock().await;
         if let Err(error) = state.stream.read_ahead().await {

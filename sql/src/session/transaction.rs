@@ -45,8 +45,8 @@ pub(crate) struct Transaction {
     pub catalog: Option<Arc<Catalog>>,
     pub at_commit: AtCommit,
     pub guards: Option<TableGuards>,
-    /// A statement has drawn the snapshot: SET TRANSACTION comes too late.
-    pub has_snapshot: bool,
+    /// The catalog as of the first snapshot. Once there is one, SET TRANSACTION comes too late.
+    pub snapshot_catalog: Option<Arc<Catalog>>,
 }
 
 /// A savepoint by name, and what a return to it restores.
