@@ -398,6 +398,26 @@ mod tests {
 
     use LockMode::*;
 
+    /// PostgreSQL's table of row-level lock conflicts; and what one holds does not stand for more.
+    #[test]
+    fn modes_conflict_as_postgresqls_do_also_after_an_upgrade() {
+        let modes = [KeyShare, Share, NoKeyExclusive, Exclusive];
+        for (h, held) in modes.into_iter().enumerate() {
+            for (w, wanted) in modes.into_iter().enumerate() {
+                let answer = if h + w < 3 { "granted" } else { "waits" };
+                let mut talk = Talk::new();
+                talk.lock(1, "a", held);
+                assert_eq!(talk.lock(2, "a", wanted), answer, "{wanted:?} beside {held:?}");
+                // The holder takes `wanted` too: the weakest that conflicts with it has to wait.
+                let mut talk = Talk::new();
+                talk.lock(1, "a", held);
+                assert_eq!(talk.lock(1, "a", wanted), "granted");
+                let strongest = h.max(w);
+                assert_eq!(talk.lock(2, "a", modes[3 - strongest]), "waits", "{held:?}, {wanted:?}");
+            }
+        }
+    }
+
     #[test]
     fn waiters_are_woken_in_order_and_sharers_together() {
         let mut talk = Talk::new();
