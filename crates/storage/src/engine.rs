@@ -132,6 +132,8 @@ pub struct IterOptions {
     pub one_key: bool,
     /// A long scan that should not push out what point reads need.
     pub bulk: bool,
+    /// A move over more deleted keys than this ends in an error.
+    pub skips_max: Option<u64>,
 }
 
 /// A cursor over one family, pinned to the moment of its creation. Starts unpositioned.

@@ -208,6 +208,9 @@ fn read_options(cf: Cf, options: IterOptions) -> ReadOptions {
         read.fill_cache(false);
         read.set_readahead_size(1 << 20);
     }
+    if let Some(skips_max) = options.skips_max {
+        read.set_max_skippable_internal_keys(skips_max);
+    }
     read
 }
 

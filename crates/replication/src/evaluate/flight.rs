@@ -43,6 +43,10 @@ pub(super) struct Flights {
 }
 
 impl Flights {
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
     pub fn on(&self, key: &Key) -> Option<&Arc<Flight>> {
         if self.by_key.is_empty() { None } else { self.by_key.get(key) }
     }

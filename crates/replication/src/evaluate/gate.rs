@@ -12,13 +12,17 @@ use super::pipeline::Pipeline;
 use super::{Place, RangeError};
 use crate::descriptor::{RangeDescriptor, SYSTEM_RANGE};
 use crate::replica::Leadership;
-use core_domain::{KvError, RangeId, Timestamp};
+use core_domain::{KvError, RangeId, Span, Timestamp};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a leader waits for a quorum to say that it still is one.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a leader whose range had intents looks whether there are still some.
+pub(super) const REVIEW_INTERVAL: Duration = Duration::from_millis(100);
+/// Traces of intents that are gone, until RocksDB forgets them: more are not stepped over.
+const TRACES_MAX: u64 = 10_000;
 
 pub(super) struct Gate {
     pub range: RangeId,
@@ -38,6 +42,8 @@ pub(super) struct GateState {
     pub flights: Flights,
     /// False: certainly no intents in the range.
     pub may_have_intents: bool,
+    /// When to look again, in monotonic time.
+    review_at: Duration,
     /// The left half of the split that made this range kept the locks for it.
     inherited: bool,
 }
@@ -59,6 +65,7 @@ impl Gate {
                 max_ts: Timestamp::ZERO,
                 flights: Flights::default(),
                 may_have_intents: true,
+                review_at: Duration::ZERO,
                 inherited: false,
             }),
             pipeline: Pipeline::default(),
@@ -141,7 +148,7 @@ impl Place<'_> {
             source.draw().await?
         };
         let span = self.group.descriptor().span.clone();
-        let may_have_intents = self.has_intents(&span)?;
+        let may_have_intents = self.finds_intents(&span);
         if !self.leads(term).await? {
             return Ok(());
         }
@@ -158,13 +165,28 @@ impl Place<'_> {
         Ok(())
     }
 
-    fn has_intents(&self, span: &core_domain::Span) -> Result<bool, RangeError> {
+    /// Whether readers of `span`, the range's, must look for intents. Reviewed while nothing is in
+    /// flight, since then the engine holds all that was proposed.
+    pub(super) fn may_have_intents(&self, state: &mut GateState, span: &Span) -> bool {
+        if state.may_have_intents && state.flights.is_empty() {
+            let now = self.now();
+            if now >= state.review_at {
+                state.review_at = now + REVIEW_INTERVAL;
+                state.may_have_intents = self.finds_intents(span);
+            }
+        }
+        state.may_have_intents
+    }
+
+    /// False only if there certainly are none.
+    fn finds_intents(&self, span: &Span) -> bool {
         let (lower, upper) = storage::keyspace::span_bounds(span);
-        let options = storage::IterOptions { lower: Some(lower), upper, ..Default::default() };
+        let skips_max = Some(TRACES_MAX);
+        let options =
+            storage::IterOptions { lower: Some(lower), upper, skips_max, ..Default::default() };
         let mut cursor = self.engine().iter(storage::Cf::Lock, options);
         cursor.seek_to_first();
-        cursor.status()?;
-        Ok(cursor.valid())
+        cursor.valid() || cursor.status().is_err()
     }
 
     /// Whether this node leads in `term` now; asks a quorum if the lease does not say.

@@ -109,7 +109,8 @@ impl Place<'_> {
         mode: LockMode,
         snapshot: Option<Timestamp>,
     ) -> Result<Vec<LockedValue>, RangeError> {
-        if self.gate.state.lock().may_have_intents {
+        let span = &admission.descriptor.span;
+        if self.may_have_intents(&mut self.gate.state.lock(), span) {
             let taken = keys.iter().zip(held).filter(|(_, held)| **held);
             self.refuse_foreign(txn, taken.map(|(key, _)| (key, mode)), keys.len())?;
         }

@@ -413,7 +413,11 @@ mod tests {
                 talk.lock(1, "a", held);
                 assert_eq!(talk.lock(1, "a", wanted), "granted");
                 let strongest = h.max(w);
-                assert_eq!(talk.lock(2, "a", modes[3 - strongest]), "waits", "{held:?}, {wanted:?}");
+                assert_eq!(
+                    talk.lock(2, "a", modes[3 - strongest]),
+                    "waits",
+                    "{held:?}, {wanted:?}"
+                );
             }
         }
     }

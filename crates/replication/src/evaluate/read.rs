@@ -30,7 +30,7 @@ impl Place<'_> {
                     .filter_map(|key| state.flights.on(key))
                     .find(|flight| flight.min_commit <= at)
                     .cloned();
-                (flight, state.may_have_intents)
+                (flight, self.may_have_intents(&mut state, &admission.descriptor.span))
             };
             if let Some(flight) = flight {
                 flight.landed().await;
@@ -87,7 +87,8 @@ impl Place<'_> {
                     continue;
                 }
                 state.max_ts = state.max_ts.max(at);
-                (state.flights.under(span, at).cloned(), state.may_have_intents)
+                let flight = state.flights.under(span, at).cloned();
+                (flight, self.may_have_intents(&mut state, &admission.descriptor.span))
             };
             if let Some(flight) = flight {
                 flight.landed().await;

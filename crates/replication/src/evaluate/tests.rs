@@ -324,6 +324,41 @@ async fn what_waits_while_an_entry_is_written_shares_the_next_one() {
     assert!(entries <= 3, "20 commits took {entries} entries");
 }
 
+/// Reads look for intents while there are some, and stop looking when the last one is gone.
+#[tokio::test]
+async fn intents_are_looked_for_until_the_last_is_gone() {
+    let leader = Leader::new(RANGE);
+    let looks = || leader.evaluator.gate(RANGE).state.lock().may_have_intents;
+    assert_eq!(leader.get("a", leader.now()).await, None);
+    assert!(!looks());
+    let prewrite = RangeRequest::Prewrite {
+        txn: TxnId(1),
+        primary: key("a"),
+        writes: vec![Write { key: key("a"), value: Some("1".into()), seen: None }],
+        locked: Vec::new(),
+    };
+    let Ok(RangeResponse::Prewritten { min_commit }) = leader.ask(prewrite).await else {
+        panic!("prewritten");
+    };
+    let read = RangeRequest::Get { keys: vec![key("a")], at: Timestamp(9000) };
+    for _ in 0..2 {
+        let refused = leader.ask(read.clone()).await;
+        assert!(matches!(refused, Err(RangeError::Intents(_))), "{refused:?}");
+        tokio::time::sleep(2 * gate::REVIEW_INTERVAL).await;
+    }
+    let decide = RangeRequest::CommitPrimary {
+        txn: TxnId(1),
+        primary: key("a"),
+        commit: min_commit,
+        keys: Vec::new(),
+    };
+    committed(leader.ask(decide).await);
+    assert_eq!(leader.get("a", Timestamp(9000)).await, Some("1".into()));
+    tokio::time::sleep(2 * gate::REVIEW_INTERVAL).await;
+    assert_eq!(leader.get("a", Timestamp(9000)).await, Some("1".into()));
+    assert!(!looks());
+}
+
 /// What the watcher sees, the evaluation acts on: nothing grows, and room can still be made.
 #[tokio::test]
 async fn a_nearly_full_disk_refuses_rows_and_takes_what_makes_room() {
