@@ -217,7 +217,7 @@ impl Connection {
 
     async fn simple_statement(&mut self, prepared: &Arc<Prepared>) -> Result<Ended, Failure> {
         self.limits.statement_begins();
-        match self.session.execute(prepared, Vec::new()).await? {
+        match Box::pin(self.session.execute(prepared, Vec::new())).await? {
             Outcome::Rows { columns, mut rows } => {
                 self.channel.out.row_description(&columns, Formats::TEXT);
                 while self.send_rows(&columns, &mut rows, Formats::TEXT, ROWS_PER_BATCH).await? > 0

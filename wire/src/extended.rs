@@ -244,13 +244,15 @@ impl Connection {
     ) -> Result<Option<Ended>, Failure> {
         let formats = Formats::from_bytes(&portal.formats);
         let (columns, mut rows) = match std::mem::replace(&mut portal.run, Run::Done) {
-            Run::Ready(values) => match self.session.execute(&portal.prepared, values).await? {
-                Outcome::Rows { columns, rows } => (columns, rows),
-                Outcome::Complete { tag } => return Ok(Some(Ended::Complete(tag))),
-                Outcome::CopyIn(copy) => return self.copy_in(copy).await.map(Some),
-                Outcome::CopyOut(copy) => return self.copy_out(copy).await.map(Some),
-                Outcome::Empty => return Ok(Some(Ended::Empty)),
-            },
+            Run::Ready(values) => {
+                match Box::pin(self.session.execute(&portal.prepared, values)).await? {
+                    Outcome::Rows { columns, rows } => (columns, rows),
+                    Outcome::Complete { tag } => return Ok(Some(Ended::Complete(tag))),
+                    Outcome::CopyIn(copy) => return self.copy_in(copy).await.map(Some),
+                    Outcome::CopyOut(copy) => return self.copy_out(copy).await.map(Some),
+                    Outcome::Empty => return Ok(Some(Ended::Empty)),
+                }
+            }
             Run::Rows { columns, rows } => (columns, rows),
             Run::Done if portal.prepared.columns.is_some() => {
                 return Ok(Some(Ended::Complete("SELECT 0".into())));

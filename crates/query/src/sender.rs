@@ -368,25 +368,36 @@ impl RangeSender {
     ) -> Result<Result<RangeResponse, RangeError>, Miss> {
         match target {
             Target::Here(group) => Ok(self.evaluator.execute(&group, request.clone()).await),
+            // Boxed, since the local way is copied with the room that this one takes.
             Target::There(place) => {
-                let (request, timeout) = self.for_the_road(request, asked);
-                let payload = encode(&Envelope::Execute { range, request });
-                let reply = tokio::select! {
-                    biased;
-                    reply = self.call(&place.address, payload, timeout) => reply?,
-                    leader = self.another_leader(range, place.node) => {
-                        return Err(Miss::Moved(format!(
-                            "{} does not answer, and {leader} leads now",
-                            place.node
-                        )));
-                    }
-                };
-                match reply {
-                    Reply::Executed(result) => Ok(result),
-                    Reply::Located(_) | Reply::Split(_) => {
-                        Err(Miss::Maybe(format!("{} answered another question", place.node)))
-                    }
-                }
+                Box::pin(self.attempt_there(range, place, request, asked)).await
+            }
+        }
+    }
+
+    async fn attempt_there(
+        &self,
+        range: RangeId,
+        place: ReplicaPlace,
+        request: &RangeRequest,
+        asked: Instant,
+    ) -> Result<Result<RangeResponse, RangeError>, Miss> {
+        let (request, timeout) = self.for_the_road(request, asked);
+        let payload = encode(&Envelope::Execute { range, request });
+        let reply = tokio::select! {
+            biased;
+            reply = self.call(&place.address, payload, timeout) => reply?,
+            leader = self.another_leader(range, place.node) => {
+                return Err(Miss::Moved(format!(
+                    "{} does not answer, and {leader} leads now",
+                    place.node
+                )));
+            }
+        };
+        match reply {
+            Reply::Executed(result) => Ok(result),
+            Reply::Located(_) | Reply::Split(_) => {
+                Err(Miss::Maybe(format!("{} answered another question", place.node)))
             }
         }
     }

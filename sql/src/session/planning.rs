@@ -153,7 +153,7 @@ impl Session {
             }
         }
         let Some(parsed) = &prepared.parsed else { return Ok(plan) };
-        let renewed = Arc::new(self.bind(parsed, &prepared.param_types).await?);
+        let renewed = Arc::new(Box::pin(self.bind(parsed, &prepared.param_types)).await?);
         let columns = renewed.planned.columns.as_deref().map(describe);
         let same = match (&columns, &prepared.columns) {
             (None, None) => true,

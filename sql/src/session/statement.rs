@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use catalog::Catalog;
 use core_domain::{IsolationLevel, WaitPolicy};
 use datum::Datum;
-use planner::{CopyDirection, Plan, TableLockMode, Tag, UtilityPlan};
+use planner::{CopyDirection, CteId, Plan, TableLockMode, Tag, UtilityPlan, WritePlan};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Session {
         }
         // COMMIT and its kin must work whatever the catalog says.
         let plan = match &prepared.plan().planned.plan {
-            Plan::Txn(txn) => return self.control(txn).await,
+            Plan::Txn(txn) => return Box::pin(self.control(txn)).await,
             _ => self.current_plan(prepared).await?,
         };
         self.execute_plan(&plan, prepared, params).await
@@ -101,9 +101,9 @@ impl Session {
         let columns = &prepared.columns;
         match &plan.planned.plan {
             Plan::Empty => Ok(Outcome::Empty),
-            Plan::Txn(txn) => self.control(txn).await,
-            Plan::Session(command) => self.session_command(command, columns).await,
-            Plan::Prepare(prepare) => self.prepare_command(prepare).await,
+            Plan::Txn(txn) => Box::pin(self.control(txn)).await,
+            Plan::Session(command) => Box::pin(self.session_command(command, columns)).await,
+            Plan::Prepare(prepare) => Box::pin(self.prepare_command(prepare)).await,
             Plan::Execute(execute) => Box::pin(self.execute_command(execute)).await,
             Plan::Deallocate(name) => self.deallocate(name.as_deref()),
             Plan::DeclareCursor(cursor) => {
@@ -115,7 +115,7 @@ impl Session {
             Plan::Unlisten(_) => Ok(Outcome::Complete { tag: "UNLISTEN".to_owned() }),
             Plan::Notify { .. } => Err(SqlError::unsupported("NOTIFY")),
             Plan::Copy(copy) if matches!(copy.direction, CopyDirection::From(_)) => {
-                self.begin_copy_in(plan, prepared).await
+                Box::pin(self.begin_copy_in(plan, prepared)).await
             }
             Plan::Oltp(_)
             | Plan::Query(_)
@@ -166,7 +166,7 @@ impl Session {
     ) -> SqlResult<Outcome> {
         let columns = &prepared.columns;
         let plan = match &plan.planned.plan {
-            Plan::Ddl(_) => self.plan_ddl(prepared).await?,
+            Plan::Ddl(_) => Box::pin(self.plan_ddl(prepared)).await?,
             _ => self.hold_tables(plan, prepared).await?,
         };
         let ctx = self.begin_statement(&plan, params.clone()).await?;
@@ -177,7 +177,7 @@ impl Session {
         let outcome = if let Plan::Ddl(statement) = &plan.planned.plan {
             tokio::select! {
                 biased;
-                result = ddl::execute(self, statement, &plan.planned, &ctx) => {
+                result = Box::pin(ddl::execute(self, statement, &plan.planned, &ctx)) => {
                     Ok(Outcome::Complete { tag: result? })
                 }
                 error = limits => Err(error),
@@ -454,11 +454,11 @@ async fn run_plan(
     };
     match &planned.plan {
         Plan::Explain(statement) => {
-            let lines = explain::execute(statement, ctx).await?;
+            let lines = Box::pin(explain::execute(statement, ctx)).await?;
             let rows = lines.into_iter().map(|line| vec![Datum::text(line)]).collect();
             Ok(with_rows(RowStream::ready_tagged(rows, "EXPLAIN")))
         }
-        Plan::Copy(statement) => copy::begin_out(statement, ctx).await,
+        Plan::Copy(statement) => Box::pin(copy::begin_out(statement, ctx)).await,
         Plan::Utility(utility) => run_utility(utility, planned.tag, ctx),
         other => match run_rows(other, planned.tag, ctx).await? {
             Produced::Stream(rows) => Ok(with_rows(rows)),
@@ -482,29 +482,42 @@ pub(crate) enum Produced {
 
 /// Runs what produces rows: queries and writes.
 pub(crate) async fn run_rows(plan: &Plan, tag: Tag, ctx: &Arc<ExecContext>) -> SqlResult<Produced> {
+    // A future is as large as its largest branch, and is copied on its way up: point reads keep
+    // theirs small by boxing the others.
     match plan {
         Plan::Oltp(oltp) => oltp::execute(oltp, ctx).await.map(Produced::Stream),
-        Plan::Query(query) => relational::execute(&query.rel, ctx).await.map(Produced::Stream),
-        Plan::Write(write) => write::execute(write, ctx).await.map(Produced::Written),
+        Plan::Query(query) => {
+            Box::pin(relational::execute(&query.rel, ctx)).await.map(Produced::Stream)
+        }
+        Plan::Write(write) => Box::pin(write::execute(write, ctx)).await.map(Produced::Written),
         Plan::WithWrites { writes, body } => {
-            let unseen = Arc::new(write::Unseen::new(ctx.txn.clone()));
-            let mut ctx = Arc::new(ctx.with_unseen(unseen.clone()));
-            let mut kept = Vec::with_capacity(writes.len());
-            for (id, write) in writes {
-                let written = write::execute(write, &ctx).await?;
-                kept.push(written.kept);
-                ctx = Arc::new(ctx.with_cte_rows(*id, written.rows));
-            }
-            let mut produced = Box::pin(run_rows(body, tag, &ctx)).await?;
-            if let Produced::Stream(rows) = &mut produced {
-                rows.read_ahead().await?;
-            }
-            unseen.take_effects().finish(&ctx).await?;
-            unseen.show()?;
-            Ok(produced)
+            Box::pin(run_with_writes(writes, body, tag, ctx)).await
         }
         _ => Err(SqlError::unsupported(format!("{} here", tag.0))),
     }
+}
+
+async fn run_with_writes(
+    writes: &[(CteId, WritePlan)],
+    body: &Plan,
+    tag: Tag,
+    ctx: &Arc<ExecContext>,
+) -> SqlResult<Produced> {
+    let unseen = Arc::new(write::Unseen::new(ctx.txn.clone()));
+    let mut ctx = Arc::new(ctx.with_unseen(unseen.clone()));
+    let mut kept = Vec::with_capacity(writes.len());
+    for (id, write) in writes {
+        let written = write::execute(write, &ctx).await?;
+        kept.push(written.kept);
+        ctx = Arc::new(ctx.with_cte_rows(*id, written.rows));
+    }
+    let mut produced = run_rows(body, tag, &ctx).await?;
+    if let Produced::Stream(rows) = &mut produced {
+        rows.read_ahead().await?;
+    }
+    unseen.take_effects().finish(&ctx).await?;
+    unseen.show()?;
+    Ok(produced)
 }
 
 /// What is honest to do for PostgreSQL's maintenance commands.

@@ -34,6 +34,8 @@ pub(super) struct Evaluated {
     /// The keys it is recorded on.
     pub keys: Vec<Key>,
     pub ops: Vec<EngineOp>,
+    /// How many of the keys had no intents before.
+    pub placed: usize,
 }
 
 impl Place<'_> {
@@ -101,7 +103,7 @@ impl Place<'_> {
         ops.extend(writes.iter().map(|write| version_op(txn, &write.key, commit, &write.value)));
         ops.push(outcome_op(primary, txn, Outcome::Committed(commit)));
         let keys = keys.into_iter().chain([primary.clone()]).collect();
-        Ok(Committing::Now(Evaluated { flight, keys, ops }))
+        Ok(Committing::Now(Evaluated { flight, keys, ops, placed: 0 }))
     }
 
     /// Rule 3: nobody else holds the keys or has intents on them, and every locked key is still at
@@ -124,7 +126,7 @@ impl Place<'_> {
                 }
             }
         }
-        if state.may_have_intents {
+        if state.intents != Some(0) {
             let written = writes.iter().map(|write| (&write.key, LockMode::NoKeyExclusive));
             let keys = written.chain(locked.iter().map(|l| (&l.key, l.mode)));
             self.refuse_foreign(txn, keys, writes.len() + locked.len())?;
@@ -151,7 +153,8 @@ impl Place<'_> {
         frees: Frees,
     ) -> Result<(), RangeError> {
         let (answer, answered) = oneshot::channel();
-        let Evaluated { flight, keys, ops } = evaluated;
+        let Evaluated { flight, keys, ops, placed } = evaluated;
+        let gone = ops.iter().filter(|op| op.cf == Cf::Lock && op.value.is_none()).count();
         let aftermath = Aftermath {
             evaluator: self.evaluator.clone(),
             gate: self.gate.clone(),
@@ -159,6 +162,8 @@ impl Place<'_> {
             term: admission.term,
             flight,
             keys,
+            placed,
+            gone,
             frees,
             answer,
         };
@@ -205,6 +210,9 @@ struct Aftermath {
     term: u64,
     flight: Arc<Flight>,
     keys: Vec<Key>,
+    /// Keys that get their first intent by this, and those that lose their last.
+    placed: usize,
+    gone: usize,
     frees: Frees,
     answer: oneshot::Sender<Result<(), RangeError>>,
 }
@@ -213,7 +221,7 @@ impl Aftermath {
     fn settle(self, landing: Landing) {
         match landing {
             Landing::Applied => {
-                self.land();
+                self.land(self.gone);
                 let mut locks = self.evaluator.locks.lock();
                 match &self.frees {
                     Frees::Nothing => {}
@@ -224,16 +232,17 @@ impl Aftermath {
                 self.tell(Ok(()));
             }
             Landing::Stale => {
-                self.land();
+                self.land(self.placed);
                 let actual = Some((*self.group.descriptor()).clone());
                 self.tell(Err(RangeError::WrongRange { actual }));
             }
             Landing::NotProposed(error) => {
-                self.land();
+                self.land(self.placed);
                 self.tell(Err(error.into()));
             }
             Landing::Unknown(error) => {
                 let Self { gate, group, term, flight, keys, answer, .. } = self;
+                gate.state.lock().intents = None;
                 tokio::spawn(land_when_certain(gate, group, term, flight, keys));
                 // Whoever asked may be gone.
                 let _ = answer.send(Err(error.into()));
@@ -241,8 +250,13 @@ impl Aftermath {
         }
     }
 
-    fn land(&self) {
-        self.gate.state.lock().flights.land(&self.flight, self.keys.iter());
+    /// `intents_gone`: keys that have no intents after this.
+    fn land(&self, intents_gone: usize) {
+        let mut state = self.gate.state.lock();
+        state.flights.land(&self.flight, self.keys.iter());
+        if state.term == self.term {
+            state.forget_intents(intents_gone);
+        }
     }
 
     fn tell(self, answer: Result<(), RangeError>) {

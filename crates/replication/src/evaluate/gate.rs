@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// How long a leader waits for a quorum to say that it still is one.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a leader whose range had intents looks whether there are still some.
+/// How often a leader that does not know how many intents there are looks for one.
 pub(super) const REVIEW_INTERVAL: Duration = Duration::from_millis(100);
 /// Traces of intents that are gone, until RocksDB forgets them: more are not stepped over.
 const TRACES_MAX: u64 = 10_000;
@@ -40,8 +40,8 @@ pub(super) struct GateState {
     /// No read above it was ever served; every commit to come is above it (rule 1).
     pub max_ts: Timestamp,
     pub flights: Flights,
-    /// False: certainly no intents in the range.
-    pub may_have_intents: bool,
+    /// Keys with intents, in the engine or under way to it. Never too low; `None`: not known.
+    pub intents: Option<usize>,
     /// When to look again, in monotonic time.
     review_at: Duration,
     /// The left half of the split that made this range kept the locks for it.
@@ -64,7 +64,7 @@ impl Gate {
                 since: Duration::ZERO,
                 max_ts: Timestamp::ZERO,
                 flights: Flights::default(),
-                may_have_intents: true,
+                intents: None,
                 review_at: Duration::ZERO,
                 inherited: false,
             }),
@@ -84,7 +84,8 @@ impl Gate {
     /// This range is the right half of a split of `left`.
     pub fn inherit(&self, left: &Gate) {
         let (serving, max_ts) = {
-            let left = left.state.lock();
+            let mut left = left.state.lock();
+            left.intents = None;
             (left.term != 0, left.max_ts)
         };
         let mut state = self.state.lock();
@@ -148,7 +149,7 @@ impl Place<'_> {
             source.draw().await?
         };
         let span = self.group.descriptor().span.clone();
-        let may_have_intents = self.finds_intents(&span);
+        let intents = if self.finds_intents(&span, None) { None } else { Some(0) };
         if !self.leads(term).await? {
             return Ok(());
         }
@@ -159,29 +160,28 @@ impl Place<'_> {
         state.flights.clear();
         state.max_ts = state.max_ts.max(drawn);
         state.since = self.now();
-        state.may_have_intents = may_have_intents;
+        state.intents = intents;
         state.term = term;
         tracing::debug!(range = %self.gate.range, term, max_ts = %state.max_ts, "serving");
         Ok(())
     }
 
-    /// Whether readers of `span`, the range's, must look for intents. Reviewed while nothing is in
-    /// flight, since then the engine holds all that was proposed.
+    /// Whether readers of `span`, the range's, must look for intents. What is not known is looked up
+    /// while nothing is in flight, since then the engine holds all that was proposed.
     pub(super) fn may_have_intents(&self, state: &mut GateState, span: &Span) -> bool {
-        if state.may_have_intents && state.flights.is_empty() {
+        if state.intents.is_none() && state.flights.is_empty() {
             let now = self.now();
             if now >= state.review_at {
                 state.review_at = now + REVIEW_INTERVAL;
-                state.may_have_intents = self.finds_intents(span);
+                state.intents = (!self.finds_intents(span, Some(TRACES_MAX))).then_some(0);
             }
         }
-        state.may_have_intents
+        state.intents != Some(0)
     }
 
-    /// False only if there certainly are none.
-    fn finds_intents(&self, span: &Span) -> bool {
+    /// False only if there certainly are none. Gives up after `skips_max` traces.
+    fn finds_intents(&self, span: &Span, skips_max: Option<u64>) -> bool {
         let (lower, upper) = storage::keyspace::span_bounds(span);
-        let skips_max = Some(TRACES_MAX);
         let options =
             storage::IterOptions { lower: Some(lower), upper, skips_max, ..Default::default() };
         let mut cursor = self.engine().iter(storage::Cf::Lock, options);
@@ -214,6 +214,11 @@ impl Place<'_> {
 }
 
 impl GateState {
+    /// So many keys have an intent less.
+    pub fn forget_intents(&mut self, keys: usize) {
+        self.intents = self.intents.map(|known| known.saturating_sub(keys));
+    }
+
     /// A flight of anybody else on one of `keys`.
     pub fn latched<'k>(
         &self,

@@ -137,6 +137,7 @@ impl Evaluator {
     ) -> Result<RangeResponse, RangeError> {
         let gate = self.gate(group.range());
         let at = Place { evaluator: self, group, gate: &gate };
+        // What is rare is boxed: this future is copied on its way up, and is as large as the largest.
         match request {
             RangeRequest::Get { keys, at: timestamp } => at.get(&keys, timestamp).await,
             RangeRequest::Scan { span, at: timestamp, reverse, rows_max, bytes_max } => {
@@ -149,17 +150,19 @@ impl Evaluator {
                 at.commit(txn, primary, floor, writes, locked).await
             }
             RangeRequest::Prewrite { txn, primary, writes, locked } => {
-                at.prewrite(txn, primary, writes, locked).await
+                Box::pin(at.prewrite(txn, primary, writes, locked)).await
             }
             RangeRequest::CommitPrimary { txn, primary, commit, keys } => {
-                at.commit_primary(txn, primary, commit, keys).await
+                Box::pin(at.commit_primary(txn, primary, commit, keys)).await
             }
-            RangeRequest::Resolve { txn, outcome, keys } => at.resolve(txn, outcome, keys).await,
-            RangeRequest::Rollback { txn, primary } => at.rollback(txn, primary).await,
+            RangeRequest::Resolve { txn, outcome, keys } => {
+                Box::pin(at.resolve(txn, outcome, keys)).await
+            }
+            RangeRequest::Rollback { txn, primary } => Box::pin(at.rollback(txn, primary)).await,
             RangeRequest::QueryTxn { txn, primary, seen, now } => {
-                at.query_txn(txn, primary, seen, now).await
+                Box::pin(at.query_txn(txn, primary, seen, now)).await
             }
-            RangeRequest::FindTxn { txn } => at.find_txn(txn).await,
+            RangeRequest::FindTxn { txn } => Box::pin(at.find_txn(txn)).await,
             RangeRequest::Release { txn } => {
                 self.locks.lock().release(txn);
                 Ok(RangeResponse::Done)
@@ -168,8 +171,10 @@ impl Evaluator {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
             }
-            RangeRequest::Erase { span } => at.erase(span).await,
-            RangeRequest::Draw { count } => at.draw(count).await.map(RangeResponse::Drawn),
+            RangeRequest::Erase { span } => Box::pin(at.erase(span)).await,
+            RangeRequest::Draw { count } => {
+                Box::pin(at.draw(count)).await.map(RangeResponse::Drawn)
+            }
         }
     }
 

@@ -328,35 +328,45 @@ async fn what_waits_while_an_entry_is_written_shares_the_next_one() {
 #[tokio::test]
 async fn intents_are_looked_for_until_the_last_is_gone() {
     let leader = Leader::new(RANGE);
-    let looks = || leader.evaluator.gate(RANGE).state.lock().may_have_intents;
+    let intents = || leader.evaluator.gate(RANGE).state.lock().intents;
     assert_eq!(leader.get("a", leader.now()).await, None);
-    assert!(!looks());
-    let prewrite = RangeRequest::Prewrite {
-        txn: TxnId(1),
+    assert_eq!(intents(), Some(0));
+    let prewrite = |txn| RangeRequest::Prewrite {
+        txn: TxnId(txn),
         primary: key("a"),
         writes: vec![Write { key: key("a"), value: Some("1".into()), seen: None }],
         locked: Vec::new(),
     };
-    let Ok(RangeResponse::Prewritten { min_commit }) = leader.ask(prewrite).await else {
+    let Ok(RangeResponse::Prewritten { min_commit }) = leader.ask(prewrite(1)).await else {
         panic!("prewritten");
     };
     let read = RangeRequest::Get { keys: vec![key("a")], at: Timestamp(9000) };
-    for _ in 0..2 {
-        let refused = leader.ask(read.clone()).await;
-        assert!(matches!(refused, Err(RangeError::Intents(_))), "{refused:?}");
-        tokio::time::sleep(2 * gate::REVIEW_INTERVAL).await;
-    }
-    let decide = RangeRequest::CommitPrimary {
-        txn: TxnId(1),
+    let refused = leader.ask(read.clone()).await;
+    assert!(matches!(refused, Err(RangeError::Intents(_))), "{refused:?}");
+    assert_eq!(intents(), Some(1));
+    // A new leader that finds some does not count them.
+    leader.change_leader();
+    let refused = leader.ask(read).await;
+    assert!(matches!(refused, Err(RangeError::Intents(_))), "{refused:?}");
+    assert_eq!(intents(), None);
+    let decide = |txn, commit| RangeRequest::CommitPrimary {
+        txn: TxnId(txn),
         primary: key("a"),
-        commit: min_commit,
+        commit,
         keys: Vec::new(),
     };
-    committed(leader.ask(decide).await);
+    committed(leader.ask(decide(1, min_commit)).await);
     assert_eq!(leader.get("a", Timestamp(9000)).await, Some("1".into()));
     tokio::time::sleep(2 * gate::REVIEW_INTERVAL).await;
     assert_eq!(leader.get("a", Timestamp(9000)).await, Some("1".into()));
-    assert!(!looks());
+    assert_eq!(intents(), Some(0));
+    // One that has counted from the start need not look again.
+    let Ok(RangeResponse::Prewritten { min_commit }) = leader.ask(prewrite(2)).await else {
+        panic!("prewritten");
+    };
+    assert_eq!(intents(), Some(1));
+    committed(leader.ask(decide(2, min_commit)).await);
+    assert_eq!(intents(), Some(0));
 }
 
 /// What the watcher sees, the evaluation acts on: nothing grows, and room can still be made.

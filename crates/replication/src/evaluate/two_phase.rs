@@ -103,7 +103,7 @@ impl Place<'_> {
         if let Some(flight) = state.latched(keys.iter()) {
             return Err(Obstacle::Flight(flight));
         }
-        let may_have_intents = state.may_have_intents;
+        let may_have_intents = state.intents != Some(0);
         let mut intents_before = Vec::with_capacity(keys.len());
         let mut own_before = 0;
         let mut outcomes = Outcomes::new(self.engine(), keys.len());
@@ -135,7 +135,8 @@ impl Place<'_> {
         let min_commit = newest.max(state.max_ts).next();
         let flight = Flight::new(txn, min_commit);
         state.flights.take_off(&flight, keys.iter());
-        state.may_have_intents = true;
+        let placed = intents_before.iter().filter(|before| before.is_empty()).count();
+        state.intents = state.intents.map(|known| known + placed);
         drop(state);
         let mut ops = Vec::with_capacity(keys.len());
         let (of_writes, of_locked) = intents_before.split_at(writes.len());
@@ -157,7 +158,7 @@ impl Place<'_> {
             intents.locks.push(LockIntent { txn, primary, mode: held.mode, min_commit });
             ops.push(intents.op(&held.key));
         }
-        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops };
+        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed };
         Ok(Step::Propose(evaluated, Frees::Nothing, RangeResponse::Prewritten { min_commit }))
     }
 
@@ -264,7 +265,7 @@ impl Place<'_> {
         let flight = Flight::new(txn, at);
         let keys = keys[..taken].to_vec();
         state.flights.take_off(&flight, keys.iter());
-        Ok(Evaluated { flight, keys, ops })
+        Ok(Evaluated { flight, keys, ops, placed: 0 })
     }
 
     pub(super) async fn resolve(
