@@ -1,6 +1,7 @@
 //! Ordered versioned bytes on disk.
 //!
 //! ```text
+//! ballast.rs       room that is given back to a store whose disk is full when it starts
 //! engine.rs        Engine, WriteBatch, iterators: the trait
 //! rocks_engine.rs  the real one, on RocksDB
 //! crash_engine.rs  in memory; a crash discards a suffix of what was not synced
@@ -14,6 +15,7 @@
 //! running, or SQL. Nothing here reads a clock or draws a timestamp. `rocksdb` is named nowhere
 //! else.
 
+mod ballast;
 pub mod crash_engine;
 pub mod engine;
 pub mod error;

@@ -7,6 +7,7 @@
 //! Memory is bounded by `RocksOptions`: one cache for all blocks, indexes and filters, one budget
 //! for all memory tables.
 
+use crate::ballast::Ballast;
 use crate::engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions, WriteBatch};
 use crate::error::{StorageError, StorageResult};
 use crate::keyspace;
@@ -66,15 +67,21 @@ impl RocksEngine {
         let space = space_of(dir).or_else(|| space_of(dir.parent()?));
         let options = &options.clone().fit(space);
         let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
-        let families = Cf::ALL
-            .into_iter()
-            .map(|cf| ColumnFamilyDescriptor::new(cf.name(), family_options(cf, &cache, options)));
-        let db = Db::open_cf_descriptors(&database_options(options), dir, families).map_err(
-            |error| match error.to_string().contains("While lock file") {
-                true => StorageError::Io("another process is using this directory".into()),
-                false => classify(error),
-            },
-        )?;
+        let families = || {
+            Cf::ALL.into_iter().map(|cf| {
+                ColumnFamilyDescriptor::new(cf.name(), family_options(cf, &cache, options))
+            })
+        };
+        let ballast = Ballast::new(dir, options.wal_bytes_max);
+        let db = ballast.open(|| {
+            Db::open_cf_descriptors(&database_options(options), dir, families()).map_err(|error| {
+                match error.to_string().contains("While lock file") {
+                    true => StorageError::Io("another process is using this directory".into()),
+                    false => classify(error),
+                }
+            })
+        })?;
+        ballast.keep(space_of(dir).map_or(0, |space| space.available));
         Ok(Self { db: Arc::new(db), cache, dir: dir.to_owned(), measure: space_of })
     }
 

@@ -1,6 +1,6 @@
 //! Three nodes as real processes: they form one cluster, and each can be lost in turn.
 
-use crate::binary;
+use crate::{binary, soak};
 use std::time::{Duration, Instant};
 use testkit::{NodeProcess, Server};
 
@@ -58,7 +58,10 @@ fn three_nodes_form_one_cluster_and_survive_each_ones_loss() {
             let sql = format!("INSERT INTO notes VALUES ({written}, 'while {lost} is away')");
             ask(&nodes[survivor].server(), &sql).map(|_| true)
         });
-        eprintln!("node {lost} killed: writes resumed after {:?}", cut.elapsed());
+        let gap = cut.elapsed();
+        eprintln!("node {lost} killed: writes resumed after {gap:?}");
+        // Beside other tests on a busy machine it may be more.
+        assert!(!soak() || gap < Duration::from_secs(3), "{gap:?}");
         written += 1;
         for (index, node) in nodes.iter().enumerate() {
             if index != lost {
