@@ -72,7 +72,7 @@ use storage::Engine;
 pub const TXN_EXPIRY: Duration = Duration::from_secs(5);
 
 /// How often the room on the disk is looked at.
-const DISK_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+const DISK_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Fresh timestamps for a new leader; implemented by the layer that can reach the oracle.
 #[async_trait]
