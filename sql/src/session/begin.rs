@@ -173,7 +173,24 @@ pub(super) fn shared_tables(plan: &Plan, catalog: &Catalog) -> Box<[u32]> {
         Plan::Explain(explain) if explain.options.analyze => {
             return shared_tables(&explain.plan.plan, catalog);
         }
-        _ => {}
+        // Who changes the schema has tables alone; the others write no rows.
+        Plan::Ddl(_)
+        | Plan::Explain(_)
+        | Plan::Empty
+        | Plan::Oltp(_)
+        | Plan::Query(_)
+        | Plan::Txn(_)
+        | Plan::Session(_)
+        | Plan::Utility(_)
+        | Plan::Prepare(_)
+        | Plan::Execute(_)
+        | Plan::Deallocate(_)
+        | Plan::DeclareCursor(_)
+        | Plan::Fetch(_)
+        | Plan::CloseCursor(_)
+        | Plan::Listen(_)
+        | Plan::Unlisten(_)
+        | Plan::Notify { .. } => {}
     }
     shared.sort_unstable();
     shared.dedup();
