@@ -10,6 +10,7 @@
 //! write_buffer.rs WriteBuffer: a running transaction's own writes, pure
 //! error.rs        KvError, classified by what the caller can do
 //! node.rs         NodeState, ReplicationMode, events
+//! planted.rs      bugs that tests put in to try their checkers
 //! ```
 //!
 //! Invariants, as absences: nothing here touches a disk, a network, or the wall clock; nothing
@@ -21,6 +22,7 @@ pub mod id;
 pub mod key;
 pub mod kv;
 pub mod node;
+pub mod planted;
 pub mod time;
 pub mod token;
 pub mod write_buffer;
