@@ -27,6 +27,7 @@ pub(crate) struct Lifted {
 
 /// `None` if there is nothing to lift, or doubt.
 pub(crate) fn lift(sql: &str) -> Option<Lifted> {
+    let sql = sql.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';');
     let bytes = sql.as_bytes();
     if bytes.len() > TEXT_BYTES_MAX || !begins_well(bytes) {
         return None;
@@ -43,11 +44,10 @@ pub(crate) fn lift(sql: &str) -> Option<Lifted> {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' => continue,
             b'\'' | b'"' => at += bytes[at..].iter().position(|b| *b == byte)? + 1,
-            b'$' | b'\\' => return None,
+            b'$' | b'\\' | b';' => return None,
             b'-' | b'/' if bytes.get(at) == Some(&(if byte == b'-' { b'-' } else { b'*' })) => {
                 return None;
             }
-            b';' if !bytes[at..].iter().all(|b| b.is_ascii_whitespace()) => return None,
             b'0'..=b'9' => {
                 while bytes.get(at).is_some_and(|b| continues_word(*b) || *b == b'.') {
                     at += 1;
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn operands_and_inserted_values_are_lifted() {
         let cases = [
-            ("SELECT v FROM t WHERE k = 12;", "SELECT v FROM t WHERE k = $1;", vec![12]),
+            (" SELECT v FROM t WHERE k = 12 ;\n", "SELECT v FROM t WHERE k = $1", vec![12]),
             (
                 "UPDATE t SET a = a + -5 WHERE k=3000000000",
                 "UPDATE t SET a = a + -$1 WHERE k=$2",
