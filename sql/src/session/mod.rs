@@ -5,6 +5,7 @@
 //! transaction.rs  the transaction's state
 //! planning.rs     text to plan: plan cache, re-planning when the catalog has moved
 //! begin.rs        where a statement begins: transaction, tables, snapshot
+//! point.rs        one row by its key, the shortest way
 //! statement.rs    running a plan: retries, time-outs, cancel
 //! lost_race.rs    40001: begin again, or say why not
 //! control.rs      BEGIN, COMMIT, SAVEPOINT, ...
@@ -23,11 +24,13 @@ mod cursor;
 mod facts;
 mod lost_race;
 mod planning;
+mod point;
 pub(crate) mod statement;
 pub(crate) mod transaction;
 
 pub use core::{Activity, SessionCore};
 pub(crate) use facts::Deadline;
+pub(crate) use point::PointPlan;
 
 use crate::error::{Notice, SqlError, SqlResult};
 use crate::prepared::Prepared;
