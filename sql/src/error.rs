@@ -190,9 +190,10 @@ impl From<KvError> for SqlError {
         // A deadlock's victim must tell its client: the locks of earlier statements are part of it.
         let retryable = error.is_retryable();
         let sqlstate = error.sqlstate().to_owned();
-        let lost_race = match error {
-            KvError::Conflict { key, other } => Some(LostRace { key, other }),
-            _ => None,
+        let lost_race = if let KvError::Conflict { key, other } = error {
+            Some(LostRace { key, other })
+        } else {
+            None
         };
         Self(Box::new(Fields {
             sqlstate,
