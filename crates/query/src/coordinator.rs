@@ -13,8 +13,8 @@ use crate::transaction::Transaction;
 use async_trait::async_trait;
 use cluster::Transport;
 use core_domain::{
-    IsolationLevel, Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue,
-    PointRead, RangeId, Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
+    Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue, PointRead, RangeId,
+    Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
 };
 use parking_lot::Mutex;
 use replication::Store;
@@ -118,9 +118,6 @@ async fn send_heartbeats(shared: Weak<Shared>) {
 #[async_trait]
 impl KvStore for TxnCoordinator {
     async fn begin(&self, options: TxnOptions) -> KvResult<Arc<dyn KvTransaction>> {
-        if options.isolation == IsolationLevel::Serializable {
-            return Err(KvError::Internal("SERIALIZABLE is not supported yet".into()));
-        }
         let id = TxnId(self.shared.oracle.draw().await?.0);
         Ok(Transaction::begin(self.shared.clone(), id, options))
     }

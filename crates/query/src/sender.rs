@@ -454,6 +454,9 @@ impl RangeSender {
                 timeout += wait;
             }
             RangeRequest::Commit { .. }
+            | RangeRequest::CommitValidated(_)
+            | RangeRequest::Validate { .. }
+            | RangeRequest::PushTxn { .. }
             | RangeRequest::Prewrite { .. }
             | RangeRequest::CommitPrimary { .. }
             | RangeRequest::Resolve { .. }
@@ -581,6 +584,7 @@ fn wait_left(request: &RangeRequest, since: Instant) -> Option<Duration> {
 fn has_effects(request: &RangeRequest) -> bool {
     match request {
         RangeRequest::Commit { .. }
+        | RangeRequest::CommitValidated(_)
         | RangeRequest::Prewrite { .. }
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }
@@ -590,6 +594,8 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::Scan { .. }
         | RangeRequest::Lock { .. }
         | RangeRequest::QueryTxn { .. }
+        | RangeRequest::PushTxn { .. }
+        | RangeRequest::Validate { .. }
         | RangeRequest::FindTxn { .. }
         | RangeRequest::Release { .. }
         | RangeRequest::Heartbeat { .. }

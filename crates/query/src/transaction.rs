@@ -10,10 +10,11 @@
 use crate::coordinator::{Shared, TXN_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::sender::{Served, kv_error};
 use async_trait::async_trait;
+use core_domain::write_buffer::covered_span;
 use core_domain::{
     CommitReceipt, ConsistencyLevel, Guarantee, IsolationLevel, Key, KvError, KvResult,
-    KvTransaction, LockMode, LockedValue, RangeId, ReadAt, SavepointId, ScanOptions, ScanPage,
-    Span, Timestamp, TxnId, TxnOptions, Value, WaitPolicy, WriteBuffer,
+    KvTransaction, LockMode, LockedValue, RangeId, ReadAt, ReadSet, SavepointId, ScanOptions,
+    ScanPage, Span, Timestamp, TxnId, TxnOptions, Value, WaitPolicy, WriteBuffer,
 };
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -37,6 +38,8 @@ pub(crate) struct TxnState {
     pub locked: HashMap<Key, HeldLock>,
     /// One key of every range where locks were asked for: where to release.
     pub touched: HashMap<RangeId, Key>,
+    /// What a SERIALIZABLE transaction that may write has read.
+    pub reads: Option<Box<ReadSet>>,
     /// No more statements.
     pub ended: bool,
     guarantee: Guarantee,
@@ -62,6 +65,7 @@ impl Transaction {
                 buffer: WriteBuffer::default(),
                 locked: HashMap::new(),
                 touched: HashMap::new(),
+                reads: tracks_reads(options).then(Box::default),
                 ended: false,
                 guarantee: Guarantee::default(),
             }),
@@ -93,6 +97,16 @@ impl Transaction {
         match self.state.lock().ended {
             true => Err(KvError::Aborted { txn: self.id }),
             false => Ok(()),
+        }
+    }
+
+    /// Notes for the commit what was read; `spans` is not asked where nothing has to be noted.
+    fn note_reads<I: IntoIterator<Item = Span>>(&self, at: Timestamp, spans: impl FnOnce() -> I) {
+        if !tracks_reads(self.options) {
+            return;
+        }
+        if let Some(reads) = &mut self.state.lock().reads {
+            spans().into_iter().for_each(|span| reads.note(span, at));
         }
     }
 
@@ -281,6 +295,11 @@ impl Transaction {
     }
 }
 
+/// What is declared to be read-only is serialised at its snapshot.
+pub(crate) fn tracks_reads(options: TxnOptions) -> bool {
+    options.isolation == IsolationLevel::Serializable && !options.read_only
+}
+
 fn check_size(what: &str, bytes: u64, bytes_max: u64) -> KvResult<()> {
     match bytes <= bytes_max {
         true => Ok(()),
@@ -345,6 +364,7 @@ impl KvTransaction for Transaction {
         }
         let at = self.timestamp(at).await?;
         let mut values = self.read(std::slice::from_ref(key), at).await?;
+        self.note_reads(at, || [Span::point(key.clone())]);
         Ok(values.pop().flatten())
     }
 
@@ -364,7 +384,9 @@ impl KvTransaction for Transaction {
             true => Vec::new(),
             false => {
                 let at = self.timestamp(at).await?;
-                self.read(&foreign, at).await?
+                let values = self.read(&foreign, at).await?;
+                self.note_reads(at, || foreign.into_iter().map(Span::point));
+                values
             }
         }
         .into_iter();
@@ -378,7 +400,9 @@ impl KvTransaction for Transaction {
         }
         let at = self.timestamp(options.read_at).await?;
         let page = self.read_page(span, &options, at).await?;
-        Ok(self.state.lock().buffer.merge(span, &options, page))
+        let page = self.state.lock().buffer.merge(span, &options, page);
+        self.note_reads(at, || [covered_span(span, options.reverse, page.rest.as_ref())]);
+        Ok(page)
     }
 
     async fn lock(

@@ -266,6 +266,24 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
+    /// The next key of a forward scan whose newest visible version, a deletion included, is younger
+    /// than `since`.
+    ///
+    /// # Errors
+    /// Of the disk, or `Corruption`.
+    pub fn next_change(&mut self, since: Timestamp) -> StorageResult<Option<(Key, Version)>> {
+        assert!(!self.reverse, "changes are looked for forwards");
+        while self.cursor.valid() {
+            if let Some((key, version)) = self.forward()?
+                && version.commit > since
+            {
+                return Ok(Some((key, version)));
+            }
+        }
+        self.cursor.status()?;
+        Ok(None)
+    }
+
     /// Stands on the newest version of a key; leaves on the newest version of the next one.
     fn forward(&mut self) -> StorageResult<Option<(Key, Version)>> {
         let (key, prefix) = decode_key(self.cursor.key())?;

@@ -14,11 +14,11 @@
 //! transaction ends. Queues are not fair here; those of the real leaders are.
 
 use async_trait::async_trait;
-use core_domain::write_buffer::rest_after;
+use core_domain::write_buffer::{covered_span, rest_after};
 use core_domain::{
     Clock, CommitReceipt, Guarantee, IsolationLevel, Key, KvError, KvResult, KvStore,
-    KvTransaction, LockMode, LockedValue, ReadAt, SavepointId, ScanOptions, ScanPage, Span,
-    SystemClock, Timestamp, TxnId, TxnOptions, TxnStatus, Value, WaitPolicy, WriteBuffer,
+    KvTransaction, LockMode, LockedValue, ReadAt, ReadSet, SavepointId, ScanOptions, ScanPage,
+    Span, SystemClock, Timestamp, TxnId, TxnOptions, TxnStatus, Value, WaitPolicy, WriteBuffer,
 };
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -129,6 +129,21 @@ impl State {
         page
     }
 
+    /// Nothing that `txn` has read was changed by others.
+    fn validate(&self, txn: TxnId, reads: ReadSet) -> KvResult<()> {
+        for read in reads.into_spans() {
+            let changed = self.versions.iter().find_map(|(key, versions)| {
+                let (commit, (start, _)) = versions.last_key_value()?;
+                let changed = read.span.contains(key) && *commit > read.since && *start != txn;
+                changed.then(|| (key.clone(), *start))
+            });
+            if let Some((key, other)) = changed {
+                return Err(KvError::Conflict { key, other });
+            }
+        }
+        Ok(())
+    }
+
     /// Another transaction that stands in the way of `txn` locking `key`.
     fn blocker(&self, txn: TxnId, key: &Key, mode: LockMode) -> Option<TxnId> {
         let holders = self.locks.get(key)?;
@@ -177,7 +192,12 @@ impl KvStore for MemoryKv {
             id,
             options,
             shared: self.shared.clone(),
-            own: Mutex::new(Own { snapshot: None, buffer: WriteBuffer::default(), ended: false }),
+            own: Mutex::new(Own {
+                snapshot: None,
+                buffer: WriteBuffer::default(),
+                reads: ReadSet::default(),
+                ended: false,
+            }),
         }))
     }
 
@@ -203,6 +223,8 @@ impl KvStore for MemoryKv {
 struct Own {
     snapshot: Option<Timestamp>,
     buffer: WriteBuffer,
+    /// What a SERIALIZABLE transaction has read.
+    reads: ReadSet,
     ended: bool,
 }
 
@@ -336,7 +358,10 @@ impl KvTransaction for MemoryTransaction {
             return Ok(write.clone());
         }
         let at = self.timestamp(at);
-        Ok(self.shared.state.lock().read(key, at))
+        let mut own = self.own.lock();
+        let state = self.shared.state.lock();
+        self.note(&mut own, &state, Span::point(key.clone()), at);
+        Ok(state.read(key, at))
     }
 
     async fn multi_get(&self, keys: &[Key], at: ReadAt) -> KvResult<Vec<Option<Value>>> {
@@ -350,8 +375,11 @@ impl KvTransaction for MemoryTransaction {
     async fn scan(&self, span: &Span, options: ScanOptions) -> KvResult<ScanPage> {
         self.alive()?;
         let at = self.timestamp(options.read_at);
-        let page = self.shared.state.lock().scan(span, &options, at);
-        Ok(self.own.lock().buffer.merge(span, &options, page))
+        let mut own = self.own.lock();
+        let state = self.shared.state.lock();
+        let page = own.buffer.merge(span, &options, state.scan(span, &options, at));
+        self.note(&mut own, &state, covered_span(span, options.reverse, page.rest.as_ref()), at);
+        Ok(page)
     }
 
     async fn lock(
@@ -411,6 +439,9 @@ impl KvTransaction for MemoryTransaction {
         if state.nearly_full && grows {
             return Err(KvError::DiskFull("no space left on device".into()));
         }
+        if !own.buffer.is_empty() {
+            state.validate(self.id, std::mem::take(&mut own.reads))?;
+        }
         own.ended = true;
         let timestamp = if own.buffer.is_empty() {
             own.snapshot.unwrap_or(state.last)
@@ -431,6 +462,12 @@ impl KvTransaction for MemoryTransaction {
 }
 
 impl MemoryTransaction {
+    fn note(&self, own: &mut Own, state: &State, span: Span, at: Timestamp) {
+        if self.options.isolation == IsolationLevel::Serializable {
+            own.reads.note(span, at.min(state.last));
+        }
+    }
+
     fn abandon(&self) {
         let mut own = self.own.lock();
         if !std::mem::replace(&mut own.ended, true) {

@@ -11,7 +11,6 @@
 //! it are gone.
 
 use super::facts::{Deadline, Facts};
-use super::statement::serializable_unsupported;
 use super::transaction::Block;
 use super::{Session, now_micros};
 use crate::context::ExecContext;
@@ -89,9 +88,6 @@ impl Session {
         self.drain_open_stream().await;
         if self.txn.block == Block::None && self.txn.kv.is_none() {
             self.start_transaction(now_micros());
-        }
-        if self.txn.isolation == IsolationLevel::Serializable {
-            return Err(serializable_unsupported());
         }
         if self.txn.read_only && plan.planned.plan.writes() {
             return Err(SqlError::new(

@@ -1,6 +1,6 @@
 //! BEGIN, COMMIT, ROLLBACK, SAVEPOINT: the transaction's state machine.
 
-use super::statement::{failed_block, serializable_unsupported};
+use super::statement::failed_block;
 use super::transaction::{AtCommit, Block, Savepoint, Transaction};
 use super::{Session, now_micros};
 use crate::ddl;
@@ -8,7 +8,6 @@ use crate::error::{SqlError, SqlResult};
 use crate::outcome::Outcome;
 use crate::settings::isolation_level;
 use crate::settings::registry::at;
-use core_domain::IsolationLevel;
 use planner::{TxnModes, TxnPlan};
 use std::sync::atomic::Ordering;
 
@@ -97,10 +96,8 @@ impl Session {
         }
         self.core.in_transaction.store(true, Ordering::Release);
         self.publish_modes();
+        self.publish_default_deferrable();
         self.set_modes(modes)?;
-        if self.txn.isolation == IsolationLevel::Serializable {
-            return Err(serializable_unsupported());
-        }
         Ok("BEGIN")
     }
 
@@ -114,9 +111,6 @@ impl Session {
                     "SET TRANSACTION ISOLATION LEVEL must be called before any query",
                 ));
             }
-            if isolation == IsolationLevel::Serializable {
-                return Err(serializable_unsupported());
-            }
             self.txn.isolation = isolation;
         }
         if let Some(read_only) = modes.read_only {
@@ -128,8 +122,25 @@ impl Session {
             }
             self.txn.read_only = read_only;
         }
+        if let Some(deferrable) = modes.deferrable {
+            if self.txn.snapshot_catalog.is_some() {
+                return Err(SqlError::new(
+                    "25001",
+                    "SET TRANSACTION [NOT] DEFERRABLE must be called before any query",
+                ));
+            }
+            // Every snapshot here is safe at once: there is nothing to wait for.
+            let value = if deferrable { "on" } else { "off" };
+            self.core.settings.lock().publish(at::TRANSACTION_DEFERRABLE, value.into());
+        }
         self.publish_modes();
         Ok(())
+    }
+
+    fn publish_default_deferrable(&self) {
+        let mut settings = self.core.settings.lock();
+        let default = settings.get(at::DEFAULT_DEFERRABLE).to_string();
+        settings.publish(at::TRANSACTION_DEFERRABLE, default.into());
     }
 
     /// What `SHOW transaction_isolation` answers.
@@ -152,14 +163,15 @@ impl Session {
 
     fn set_characteristics(&mut self, modes: &TxnModes) -> SqlResult<()> {
         if let Some(isolation) = modes.isolation {
-            if isolation == IsolationLevel::Serializable {
-                return Err(serializable_unsupported());
-            }
             self.core.set("default_transaction_isolation", isolation.as_str(), false)?;
         }
         if let Some(read_only) = modes.read_only {
             let value = if read_only { "on" } else { "off" };
             self.core.set("default_transaction_read_only", value, false)?;
+        }
+        if let Some(deferrable) = modes.deferrable {
+            let value = if deferrable { "on" } else { "off" };
+            self.core.set("default_transaction_deferrable", value, false)?;
         }
         Ok(())
     }
@@ -290,7 +302,7 @@ impl Session {
                     // Dropping the transaction rolls it back; a retry must not find its locks.
                     kv.rollback().await;
                     self.after_rollback();
-                    return Err(error.into());
+                    return Err(self.explain_refused_commit(error.into(), txn.isolation));
                 }
             }
         }

@@ -7,6 +7,7 @@
 //! begin.rs        where a statement begins: transaction, tables, snapshot
 //! point.rs        one row by its key, the shortest way
 //! statement.rs    running a plan: retries, time-outs, cancel
+//! lost_race.rs    40001: begin again, or say why not
 //! control.rs      BEGIN, COMMIT, SAVEPOINT, ...
 //! command.rs      SET, SHOW, PREPARE, DISCARD, ...
 //! cursor.rs       DECLARE, FETCH, CLOSE
@@ -21,6 +22,7 @@ mod copying;
 pub(crate) mod core;
 mod cursor;
 mod facts;
+mod lost_race;
 mod planning;
 mod point;
 pub(crate) mod statement;

@@ -8,7 +8,8 @@
 //!
 //! A statement on its own (no block around it) is a transaction: when it loses a race it is rolled
 //! back and executed again from its start, with a fresh snapshot, as long as none of its rows has
-//! left. Inside a block a lost race is the client's to handle (40001).
+//! left. So is the first statement of a block, with its whole transaction. Later in a block a lost
+//! race is the client's to handle (40001).
 
 use super::facts::Deadline;
 use super::transaction::Block;
@@ -21,7 +22,7 @@ use crate::settings::Effective;
 use crate::{copy, ddl, explain, oltp, relational, write};
 use async_trait::async_trait;
 use catalog::Catalog;
-use core_domain::{IsolationLevel, WaitPolicy};
+use core_domain::WaitPolicy;
 use datum::Datum;
 use planner::{CopyDirection, CteId, Plan, TableLockMode, Tag, UtilityPlan, WritePlan};
 use std::sync::atomic::Ordering;
@@ -47,7 +48,8 @@ impl Session {
         self.core.clear_cancel();
         let shown = self.shown_text.take();
         self.note_activity("active", Some(shown.as_ref().unwrap_or(&prepared.text)));
-        let mut outcome = self.execute_prepared(prepared, params).await;
+        let outcome = self.execute_prepared(prepared, params).await;
+        let mut outcome = outcome.map_err(|error| self.explain_conflict(error));
         if outcome.is_err() && self.txn.block == Block::None && self.txn.kv.is_some() {
             self.abort().await;
         }
@@ -142,6 +144,7 @@ impl Session {
     ) -> SqlResult<Outcome> {
         let params: Arc<[Datum]> = params.into();
         let alone = self.txn.block == Block::None;
+        let first = !alone && self.is_untouched();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -152,10 +155,11 @@ impl Session {
                     if !error.retryable || attempt == ATTEMPTS_MAX {
                         return Err(error);
                     }
-                    tracing::debug!(%error, attempt, "statement executed again");
-                    if attempt > 2 {
-                        tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
-                    }
+                    back_off(&error, attempt).await;
+                }
+                Err(error) if first && error.retryable && attempt < ATTEMPTS_MAX => {
+                    self.begin_block_again().await;
+                    back_off(&error, attempt).await;
                 }
                 other => return other,
             }
@@ -242,9 +246,6 @@ impl Session {
     async fn plan_ddl(&mut self, prepared: &Prepared) -> SqlResult<Arc<VersionedPlan>> {
         if self.txn.block == Block::None {
             self.start_transaction(now_micros());
-        }
-        if self.txn.isolation == IsolationLevel::Serializable {
-            return Err(serializable_unsupported());
         }
         let kv = self.txn.open(&self.server).await?;
         if self.txn.snapshot_catalog.is_none() {
@@ -400,9 +401,12 @@ pub(super) fn failed_block() -> SqlError {
     )
 }
 
-pub(super) fn serializable_unsupported() -> SqlError {
-    SqlError::new("0A000", "isolation level SERIALIZABLE is not supported yet")
-        .with_hint("Use REPEATABLE READ, which allows write skew, or lock the rows you read.")
+/// Between one attempt and the next.
+async fn back_off(error: &SqlError, attempt: u32) {
+    tracing::debug!(%error, attempt, "statement executed again");
+    if attempt > 2 {
+        tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
+    }
 }
 
 /// Resolves when the statement must end: a cancel request, or its time is over.

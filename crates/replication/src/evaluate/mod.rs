@@ -13,6 +13,7 @@
 //! lock.rs        Lock, Release, Heartbeat
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
+//! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! oracle.rs      Draw                      under rule 12
 //! ```
@@ -45,6 +46,7 @@ mod record;
 mod request;
 mod try_read;
 mod two_phase;
+mod validate;
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +55,9 @@ pub use gate::Admission;
 pub use group::Group;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
-pub use request::{ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, Write};
+pub use request::{
+    ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, ValidatedCommit, Write,
+};
 
 use crate::descriptor::RangeDescriptor;
 use crate::error::ReplicationError;
@@ -176,6 +180,13 @@ impl Evaluator {
             RangeRequest::Erase { span } => Box::pin(at.erase(span)).await,
             RangeRequest::Draw { count } => {
                 Box::pin(at.draw(count)).await.map(RangeResponse::Drawn)
+            }
+            RangeRequest::CommitValidated(commit) => Box::pin(at.commit_validated(*commit)).await,
+            RangeRequest::Validate { txn, at: timestamp, reads, passed } => {
+                Box::pin(at.validate(txn, timestamp, &reads, &passed)).await
+            }
+            RangeRequest::PushTxn { txn, primary, seen, now, above } => {
+                Box::pin(at.push_txn(txn, primary, seen, now, above)).await
             }
         }
     }

@@ -4,8 +4,8 @@
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
-    Key, KvError, LockMode, LockedValue, RangeId, ScanPage, Span, Timestamp, TxnId, TxnStatus,
-    Value, WaitPolicy,
+    Key, KvError, LockMode, LockedValue, RangeId, ReadSpan, ScanPage, Span, Timestamp, TxnId,
+    TxnStatus, Value, WaitPolicy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,26 @@ pub enum RangeRequest {
     Erase { span: Span },
     /// System range only → `Drawn`: the first of `count` consecutive timestamps.
     Draw { count: u32 },
+    /// One-phase commit that fails if anything that was read has changed → `Committed`.
+    CommitValidated(Box<ValidatedCommit>),
+    /// Whether nothing in `reads` has changed until `at`, nor ever will → `Done`. `passed`: those
+    /// who will not commit at or below `at`, whatever their intents say.
+    Validate { txn: TxnId, at: Timestamp, reads: Vec<ReadSpan>, passed: Vec<TxnId> },
+    /// As `QueryTxn`; if the transaction is in progress it will not commit at or below `above`
+    /// → `Status`, or `Pushed`.
+    PushTxn { txn: TxnId, primary: Key, seen: Timestamp, now: Timestamp, above: Timestamp },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatedCommit {
+    pub txn: TxnId,
+    pub primary: Key,
+    /// As in `Commit`.
+    pub floor: Timestamp,
+    pub writes: Vec<Write>,
+    pub locked: Vec<LockedKey>,
+    /// All of it in this range.
+    pub reads: Vec<ReadSpan>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +101,16 @@ pub enum RangeResponse {
     Page(ScanPage),
     Locked(Vec<LockedValue>),
     Committed(Timestamp),
-    Prewritten { min_commit: Timestamp },
+    Prewritten {
+        min_commit: Timestamp,
+    },
     Status(TxnStatus),
     Drawn(Timestamp),
     Done,
+    /// Nothing was done: the transaction must commit above this.
+    Pushed {
+        above: Timestamp,
+    },
 }
 
 /// Another transaction's intent that is in the way.
