@@ -18,9 +18,12 @@ use core_domain::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use replication::RangeDescriptor;
-use replication::evaluate::{RangeError, RangeRequest, RangeResponse};
+use replication::evaluate::{RangeError, RangeRequest, RangeResponse, TXN_EXPIRY};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+/// A wait after which an advisory lock is confirmed before its holder is told.
+const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Transaction {
     pub(crate) shared: Arc<Shared>,
@@ -39,6 +42,10 @@ pub(crate) struct TxnState {
     pub touched: HashMap<RangeId, Key>,
     /// No more statements.
     pub ended: bool,
+    /// When the leaders last confirmed the advisory locks; `None`: there are none.
+    pub confirmed: Option<Instant>,
+    /// Counts calls of `unlock`: an assertion under way at the time proves nothing.
+    pub unlocks: u64,
     guarantee: Guarantee,
 }
 
@@ -63,6 +70,8 @@ impl Transaction {
                 locked: HashMap::new(),
                 touched: HashMap::new(),
                 ended: false,
+                confirmed: None,
+                unlocks: 0,
                 guarantee: Guarantee::default(),
             }),
         })
@@ -75,6 +84,10 @@ impl Transaction {
     /// Where leaders must hear that the transaction lives.
     pub(crate) fn heartbeat_keys(&self) -> Vec<Key> {
         self.state.lock().touched.values().cloned().collect()
+    }
+
+    pub(crate) fn has_advisory_locks(&self) -> bool {
+        self.state.lock().confirmed.is_some()
     }
 
     pub(crate) fn touch(&self, range: RangeId, key: &Key) {
@@ -90,10 +103,77 @@ impl Transaction {
     }
 
     fn running(&self) -> KvResult<()> {
-        match self.state.lock().ended {
+        let mut state = self.state.lock();
+        if state.confirmed.is_some_and(|at| at.elapsed() >= TXN_EXPIRY) {
+            // The leaders may have given its advisory locks to others.
+            state.ended = true;
+        }
+        match state.ended {
             true => Err(KvError::Aborted { txn: self.id }),
             false => Ok(()),
         }
+    }
+
+    /// Tells the leader that the advisory locks are held. Once one is lost, every call is refused.
+    pub(crate) async fn reassert(&self) {
+        let (asserted, unlocks) = {
+            let state = self.state.lock();
+            if state.ended || state.confirmed.is_none() {
+                return;
+            }
+            let advisory = state.locked.iter().filter(|(key, _)| key.is_advisory());
+            let held: Vec<_> = advisory.map(|(key, held)| (key.clone(), held.mode)).collect();
+            (held, state.unlocks)
+        };
+        let sent = Instant::now();
+        let keys: Vec<Key> = asserted.iter().map(|(key, _)| key.clone()).collect();
+        let answer = self.assert_all(asserted).await;
+        let strays: Vec<Key> = {
+            let mut state = self.state.lock();
+            match &answer {
+                Ok(()) => state.confirmed = state.confirmed.map(|at| at.max(sent)),
+                Err(KvError::Aborted { .. }) if state.unlocks == unlocks => {
+                    tracing::warn!(txn = %self.id, "an advisory lock was lost");
+                    state.ended = true;
+                }
+                Err(error) => tracing::debug!(txn = %self.id, %error, "locks not asserted"),
+            }
+            keys.into_iter().filter(|key| !state.locked.contains_key(key)).collect()
+        };
+        // Unlocked meanwhile, perhaps before a new leader took the assertion for the truth.
+        if let Err(error) = self.release_keys(strays).await {
+            tracing::debug!(txn = %self.id, %error, "unlocked keys left to the end");
+        }
+    }
+
+    async fn assert_all(&self, mut left: Vec<(Key, LockMode)>) -> KvResult<()> {
+        while let Some((first, _)) = left.first() {
+            let descriptor = self.shared.sender.locate(first).await?;
+            let (here, elsewhere): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|(key, _)| descriptor.span.contains(key));
+            left = elsewhere;
+            let request = RangeRequest::Reassert { txn: self.id, locks: here.clone() };
+            match self.ask(&descriptor, request).await? {
+                Some(_) => {}
+                None => left.extend(here),
+            }
+        }
+        Ok(())
+    }
+
+    async fn release_keys(&self, mut left: Vec<Key>) -> KvResult<()> {
+        while let Some(first) = left.first() {
+            let descriptor = self.shared.sender.locate(first).await?;
+            let (here, elsewhere): (Vec<Key>, Vec<Key>) =
+                left.into_iter().partition(|key| descriptor.span.contains(key));
+            left = elsewhere;
+            let request = RangeRequest::ReleaseKeys { txn: self.id, keys: here.clone() };
+            match self.ask(&descriptor, request).await? {
+                Some(_) => {}
+                None => left.extend(here),
+            }
+        }
+        Ok(())
     }
 
     async fn timestamp(&self, at: ReadAt) -> KvResult<Timestamp> {
@@ -232,6 +312,9 @@ impl Transaction {
         let mut state = self.state.lock();
         if state.ended {
             return Err(KvError::Aborted { txn: self.id });
+        }
+        if key.is_advisory() {
+            state.confirmed.get_or_insert_with(Instant::now);
         }
         let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
         held.mode = held.mode.max(mode);
@@ -402,33 +485,35 @@ impl KvTransaction for Transaction {
                 answers.push(self.note_lock(key, mode, locked)?);
             }
         }
-        self.state.lock().guarantee.waited += started.elapsed();
+        let waited = started.elapsed();
+        self.state.lock().guarantee.waited += waited;
+        if waited > CONFIRM_AFTER && keys.first().is_some_and(Key::is_advisory) {
+            // The answer may be old: what counts is that the lock is held now.
+            Box::pin(self.reassert()).await;
+            self.running()?;
+        }
         Ok(answers)
     }
 
     async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
         self.running()?;
-        let mut left: Vec<Key> = {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let unwritten: Vec<Key> = {
             let mut state = self.state.lock();
             let unwritten = keys.iter().filter(|key| state.buffer.get(key).is_none());
             let unwritten: Vec<Key> = unwritten.cloned().collect();
             for key in &unwritten {
                 state.locked.remove(key);
             }
+            state.unlocks += 1;
+            if state.confirmed.is_some() && !state.locked.keys().any(Key::is_advisory) {
+                state.confirmed = None;
+            }
             unwritten
         };
-        while let Some(first) = left.first() {
-            let descriptor = self.shared.sender.locate(first).await?;
-            let (here, elsewhere): (Vec<Key>, Vec<Key>) =
-                left.into_iter().partition(|key| descriptor.span.contains(key));
-            left = elsewhere;
-            let request = RangeRequest::ReleaseKeys { txn: self.id, keys: here.clone() };
-            match self.ask(&descriptor, request).await? {
-                Some(_) => {}
-                None => left.extend(here),
-            }
-        }
-        Ok(())
+        self.release_keys(unwritten).await
     }
 
     fn put(&self, key: Key, value: Value) -> KvResult<()> {

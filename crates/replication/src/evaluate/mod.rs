@@ -9,7 +9,8 @@
 //! lock_table.rs  who holds and who waits, for all ranges led here
 //! record.rs      status records, markers, intents: their bytes
 //! read.rs        Get, Scan                 under rule 1
-//! lock.rs        Lock, Release, Heartbeat
+//! lock.rs        Lock, Release, ReleaseKeys, Heartbeat
+//! advisory.rs    Reassert: locks that guard nothing stored
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
 //! erase.rs       Erase: all versions of what nothing refers to any more
@@ -30,6 +31,7 @@
 //!
 //! Followers know nothing of this: they apply bytes.
 
+mod advisory;
 mod commit;
 mod erase;
 mod flight;
@@ -168,6 +170,7 @@ impl Evaluator {
                 Ok(RangeResponse::Done)
             }
             RangeRequest::ReleaseKeys { txn, keys } => at.release_keys(txn, &keys),
+            RangeRequest::Reassert { txn, locks } => Box::pin(at.reassert(txn, locks)).await,
             RangeRequest::Heartbeat { txn } => {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
