@@ -112,7 +112,7 @@ async fn locks_of_a_dead_node_expire() {
 /// An advisory lock is all there is to it, so a change of leader must not lose it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn advisory_locks_outlive_their_leader_or_their_holder_hears_of_it() {
-    let mut cluster = Cluster::start(&[1, 2, 3]).await;
+    let cluster = Cluster::start(&[1, 2, 3]).await;
     put(&cluster.kv(1), &[("a", "1")]).await.unwrap();
     let lock = core_domain::Key::advisory(5, 0, 7);
     let leader = cluster.leader_of(SYSTEM_RANGE);

@@ -11,6 +11,7 @@
 //! it are gone.
 
 use super::facts::{Deadline, Facts};
+use super::limits::Limits;
 use super::statement::serializable_unsupported;
 use super::transaction::Block;
 use super::{Session, now_micros};
@@ -24,6 +25,7 @@ use planner::{ConflictAction, CopyDirection, Plan, WriteOp, WritePlan};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 impl Session {
     /// The plan that is current in the open transaction, which shares the tables that it writes.
@@ -38,8 +40,9 @@ impl Session {
         let mut plan = plan.clone();
         loop {
             let owner = self.open_transaction(&plan).await?.id().0;
+            let (core, limits) = (self.core.clone(), self.limits());
             for table in &plan.shared_tables {
-                self.txn.guards(&self.server, owner).share(*table).await?;
+                self.txn.guards(&self.server, owner).share(*table, &core, limits).await?;
             }
             // Who changes the catalog is alone in that.
             if self.txn.catalog.is_some() {
@@ -104,6 +107,15 @@ impl Session {
         Ok(kv)
     }
 
+    /// What ends a statement that begins now.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            statement: self.effective.statement_timeout.map(|limit| Instant::now() + limit),
+            transaction: self.txn.deadline,
+            lock: self.effective.lock_timeout,
+        }
+    }
+
     /// The key-value statement and what the executors need, once [`hold_tables`](Self::hold_tables)
     /// or, for DDL, the catalog's lock has settled the plan.
     pub(super) async fn begin_statement(
@@ -125,6 +137,7 @@ impl Session {
             }
         };
         let deadline = Arc::new(Deadline::after(self.effective.statement_timeout));
+        let limits = Limits { statement: deadline.get(), ..self.limits() };
         let facts = Facts {
             server: self.server.clone(),
             core: self.core.clone(),
@@ -133,6 +146,7 @@ impl Session {
             schemas: self.effective.schemas.clone(),
             txn: kv.clone(),
             deadline: deadline.clone(),
+            limits,
         };
         Ok(Arc::new(ExecContext {
             server: self.server.clone(),
@@ -148,6 +162,7 @@ impl Session {
             statement_timestamp: now_micros(),
             facts: Arc::new(facts),
             deadline,
+            limits,
             lock_timeout: self.effective.lock_timeout,
             cte_rows: HashMap::new(),
             unseen: None,

@@ -11,6 +11,7 @@ use crate::settings::registry::at;
 use core_domain::IsolationLevel;
 use planner::{TxnModes, TxnPlan};
 use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 impl Session {
     pub(super) async fn control(&mut self, plan: &TxnPlan) -> SqlResult<Outcome> {
@@ -20,7 +21,12 @@ impl Session {
             TxnPlan::Rollback { chain } => self.rollback_command(*chain).await?,
             TxnPlan::Savepoint(name) => self.savepoint(name)?,
             TxnPlan::Release(name) => self.release_savepoint(name)?,
-            TxnPlan::RollbackTo(name) => self.rollback_to(name)?,
+            TxnPlan::RollbackTo(name) => {
+                let tag = self.rollback_to(name)?;
+                let mark = self.txn.savepoints.last().map_or(0, |point| point.advisory_mark);
+                self.core.advisory.rollback_to(mark).await;
+                tag
+            }
             TxnPlan::SetTransaction(modes) => {
                 if self.txn.block == Block::None {
                     self.core.notice(SqlError::warning(
@@ -75,6 +81,7 @@ impl Session {
             isolation: self.effective.default_isolation,
             read_only: self.effective.default_read_only,
             started_at: now,
+            deadline: self.effective.transaction_timeout.map(|limit| Instant::now() + limit),
             ..Transaction::default()
         };
     }
@@ -229,6 +236,7 @@ impl Session {
             name: name.to_owned(),
             kv: self.txn.kv.as_ref().map(|kv| kv.savepoint()),
             settings_mark: self.core.settings.lock().mark(),
+            advisory_mark: self.core.advisory.mark(),
             catalog: self.txn.catalog.clone(),
             at_commit: self.txn.at_commit.clone(),
         };
@@ -281,6 +289,13 @@ impl Session {
             self.abort().await;
             return Err(failed_block());
         }
+        // Under a lock that is lost nothing may be committed.
+        if self.core.advisory.is_in_use()
+            && let Err(error) = self.core.advisory.check().await
+        {
+            self.abort().await;
+            return Err(error);
+        }
         self.hold_cursors();
         let txn = std::mem::take(&mut self.txn);
         if let Some(kv) = &txn.kv {
@@ -289,6 +304,7 @@ impl Session {
                 Err(error) => {
                     // Dropping the transaction rolls it back; a retry must not find its locks.
                     kv.rollback().await;
+                    self.core.advisory.end_transaction().await;
                     self.after_rollback();
                     return Err(error.into());
                 }
@@ -300,6 +316,7 @@ impl Session {
         // The next statement must see the new schema before the tables are free again.
         drop(txn.guards);
         self.after_commit(txn.at_commit);
+        self.core.advisory.end_transaction().await;
         self.core.settings.lock().commit();
         self.end_block();
         Ok(())
@@ -320,6 +337,7 @@ impl Session {
         if let Some(kv) = &txn.kv {
             kv.rollback().await;
         }
+        self.core.advisory.end_transaction().await;
         self.after_rollback();
     }
 
@@ -332,6 +350,10 @@ impl Session {
     /// The statement was alone and only read: its rows keep the transaction, the session forgets it.
     pub(super) fn release(&mut self) {
         self.txn = Transaction::default();
+        if self.core.advisory.is_in_use() {
+            let core = self.core.clone();
+            tokio::spawn(async move { core.advisory.end_transaction().await });
+        }
         self.core.settings.lock().commit();
         self.end_block();
     }
