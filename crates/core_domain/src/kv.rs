@@ -166,6 +166,14 @@ pub trait KvTransaction: Send + Sync {
         wait: WaitPolicy,
     ) -> KvResult<Vec<LockedValue>>;
 
+    /// Frees locks before the end of the transaction: those taken since a savepoint that was rolled
+    /// back to, and advisory ones. Keys with a buffered write stay locked; what was not locked is
+    /// passed over.
+    ///
+    /// # Errors
+    /// A leader did not answer; its locks go with the transaction.
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()>;
+
     /// Buffers a write. The key must be locked in a mode that permits writes, or be one that no
     /// other transaction can write (a fresh hidden row id, a non-unique index entry).
     fn put(&self, key: Key, value: Value) -> KvResult<()>;

@@ -450,6 +450,7 @@ impl RangeSender {
             | RangeRequest::Get { .. }
             | RangeRequest::Scan { .. }
             | RangeRequest::Release { .. }
+            | RangeRequest::ReleaseKeys { .. }
             | RangeRequest::Heartbeat { .. }
             | RangeRequest::Draw { .. } => {}
         }
@@ -577,6 +578,7 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::QueryTxn { .. }
         | RangeRequest::FindTxn { .. }
         | RangeRequest::Release { .. }
+        | RangeRequest::ReleaseKeys { .. }
         | RangeRequest::Heartbeat { .. }
         | RangeRequest::Draw { .. } => false,
     }

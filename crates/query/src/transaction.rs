@@ -406,6 +406,31 @@ impl KvTransaction for Transaction {
         Ok(answers)
     }
 
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
+        self.running()?;
+        let mut left: Vec<Key> = {
+            let mut state = self.state.lock();
+            let unwritten = keys.iter().filter(|key| state.buffer.get(key).is_none());
+            let unwritten: Vec<Key> = unwritten.cloned().collect();
+            for key in &unwritten {
+                state.locked.remove(key);
+            }
+            unwritten
+        };
+        while let Some(first) = left.first() {
+            let descriptor = self.shared.sender.locate(first).await?;
+            let (here, elsewhere): (Vec<Key>, Vec<Key>) =
+                left.into_iter().partition(|key| descriptor.span.contains(key));
+            left = elsewhere;
+            let request = RangeRequest::ReleaseKeys { txn: self.id, keys: here.clone() };
+            match self.ask(&descriptor, request).await? {
+                Some(_) => {}
+                None => left.extend(here),
+            }
+        }
+        Ok(())
+    }
+
     fn put(&self, key: Key, value: Value) -> KvResult<()> {
         self.write(key, Some(value))
     }

@@ -374,3 +374,28 @@ async fn an_undecided_transaction_of_a_dead_coordinator_is_rolled_back_and_stays
     }
     put(&kv, &[("a", "next"), ("z", "next")]).await.unwrap();
 }
+
+/// What is unlocked is another's at once; what was written stays locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn single_keys_are_unlocked_and_written_ones_are_not() {
+    let cluster = Cluster::start(&[1]).await;
+    let kv = cluster.kv(1);
+    kv.split_at(&key("m")).await.unwrap();
+    let txn = begin(&kv).await;
+    let keys = [key("a"), key("b"), key("z")];
+    txn.lock(&keys, LockMode::Exclusive, WAIT).await.unwrap();
+    txn.put(key("b"), value("1")).unwrap();
+    let waiter = begin(&kv).await;
+    let waiting = {
+        let waiter = waiter.clone();
+        tokio::spawn(async move { waiter.lock(&[key("z")], LockMode::Share, WAIT).await })
+    };
+    txn.unlock(&[key("z"), key("b"), key("a"), key("never")]).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    waiter.lock(&[key("a")], LockMode::Exclusive, WaitPolicy::NoWait).await.unwrap();
+    let refused = waiter.lock(&[key("b")], LockMode::Share, WaitPolicy::NoWait).await.unwrap_err();
+    assert!(matches!(refused, KvError::LockNotAvailable { .. }), "{refused}");
+    txn.commit().await.unwrap();
+    waiter.commit().await.unwrap();
+    assert_eq!(cluster.nodes[&1].evaluator.locked_keys(), 0);
+}

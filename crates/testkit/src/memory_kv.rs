@@ -368,6 +368,20 @@ impl KvTransaction for MemoryTransaction {
         Ok(locked)
     }
 
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
+        self.alive()?;
+        let own = self.own.lock();
+        let mut state = self.shared.state.lock();
+        for key in keys.iter().filter(|key| own.buffer.get(key).is_none()) {
+            if let Some(holders) = state.locks.get_mut(key) {
+                holders.retain(|(holder, _)| *holder != self.id);
+            }
+        }
+        state.locks.retain(|_, holders| !holders.is_empty());
+        self.shared.released.notify_waiters();
+        Ok(())
+    }
+
     fn put(&self, key: Key, value: Value) -> KvResult<()> {
         self.alive()?;
         self.own.lock().buffer.put(key, value);

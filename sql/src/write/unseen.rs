@@ -141,6 +141,11 @@ impl KvTransaction for Unseen {
         self.inner.lock(keys, mode, wait).await
     }
 
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
+        self.show()?;
+        self.inner.unlock(keys).await
+    }
+
     fn put(&self, key: Key, value: Value) -> KvResult<()> {
         self.write(key, Some(value))
     }

@@ -4,6 +4,7 @@ use super::lock_table::{Acquired, Ticket, Wake};
 use super::read::foreign_write;
 use super::record::IntentReader;
 use super::{Admission, Evaluator, ForeignIntent, Place, RangeError, RangeResponse, check_keys};
+use crate::replica::Leadership;
 use core_domain::{Key, KvError, LockMode, LockedValue, Timestamp, TxnId, WaitPolicy};
 use std::time::Duration;
 use storage::mvcc::PointReader;
@@ -50,6 +51,20 @@ impl Place<'_> {
                 return Ok(RangeResponse::Locked(values));
             }
         }
+    }
+
+    /// Also while the range is not served yet: what is freed was void already.
+    pub(super) fn release_keys(
+        &self,
+        txn: TxnId,
+        keys: &[Key],
+    ) -> Result<RangeResponse, RangeError> {
+        if self.group.leadership() == Leadership::Follower {
+            return Err(self.not_leader());
+        }
+        check_keys(&self.group.descriptor(), keys.iter())?;
+        self.evaluator.locks.lock().release_keys(txn, keys);
+        Ok(RangeResponse::Done)
     }
 
     async fn acquire(

@@ -167,6 +167,7 @@ impl Evaluator {
                 self.locks.lock().release(txn);
                 Ok(RangeResponse::Done)
             }
+            RangeRequest::ReleaseKeys { txn, keys } => at.release_keys(txn, &keys),
             RangeRequest::Heartbeat { txn } => {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)

@@ -73,6 +73,8 @@ pub enum RangeRequest {
     Erase { span: Span },
     /// System range only → `Drawn`: the first of `count` consecutive timestamps.
     Draw { count: u32 },
+    /// Frees some locks of a transaction that goes on → `Done`. `keys` must lie in the range.
+    ReleaseKeys { txn: TxnId, keys: Vec<Key> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
