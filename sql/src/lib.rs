@@ -51,6 +51,7 @@ pub mod outcome;
 mod plan_cache;
 pub mod prepared;
 pub mod relational;
+mod row_locks;
 mod sequence;
 pub mod server;
 pub mod session;

@@ -50,6 +50,8 @@ pub(crate) struct VersionedPlan {
     pub catalog: Arc<Catalog>,
     /// What the transaction that runs it holds: no schema change may come between.
     pub shared_tables: Box<[u32]>,
+    /// Other tables that it reads.
+    pub read_tables: Box<[u32]>,
 }
 
 impl VersionedPlan {
@@ -103,6 +105,7 @@ impl Prepared {
             made_for,
             catalog,
             shared_tables: Box::default(),
+            read_tables: Box::default(),
         }));
         let param_types = Vec::new();
         Self { text: "".into(), param_types, columns: None, parsed: None, offset: 0, plan }

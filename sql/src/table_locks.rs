@@ -1,8 +1,20 @@
-//! Locks on tables within this process: statements share a table, schema changes have it alone.
+//! Locks on tables within this process: readers and writers share a table, schema changes do not.
 //!
 //! A writer that planned with the old descriptor would leave a new index without its row. So every
-//! writing statement holds its table shared until its transaction ends, and DDL on an existing
-//! table waits until it is alone. LOCK TABLE in a mode that conflicts with writers does the same.
+//! writing statement holds its tables until its transaction ends, and DDL on an existing table waits
+//! until no writer is left; it waits for readers, too, if it would pull rows or columns from under
+//! them. As in PostgreSQL, what a transaction block has read stays held until its end:
+//!
+//! ```text
+//!            beside  Read  Write  Still  Alone
+//!   Read              yes   yes    yes    no      SELECT
+//!   Write             yes   yes    no     no      INSERT, UPDATE, DELETE, COPY FROM
+//!   Still             yes   no     no     no      CREATE INDEX, ADD FOREIGN KEY
+//!   Alone             no    no     no     no      the rest of ALTER TABLE, TRUNCATE, DROP
+//! ```
+//!
+//! A SELECT on its own looks at these locks only while there is one that could be against it: its
+//! snapshot is enough afterwards.
 //!
 //! What it does not do: reach other processes (protocol.md, rule 22: leases on descriptors come
 //! later), queue fairly, or find deadlocks: a wait ends with 55P03 after `WAIT_MAX`.
@@ -11,29 +23,68 @@ use crate::error::{SqlError, SqlResult};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// How a table is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Read,
+    Write,
+    /// Nobody else writes.
+    Still,
+    /// Nobody else does anything.
+    Alone,
+}
+
 #[derive(Default)]
 pub(crate) struct TableLocks {
     tables: Mutex<HashMap<u32, Holders>>,
     released: Notify,
+    /// Holds of [`Hold::Alone`].
+    alone: AtomicUsize,
+}
+
+impl TableLocks {
+    /// Whether a reader may have to wait.
+    pub fn any_alone(&self) -> bool {
+        self.alone.load(Ordering::Acquire) > 0
+    }
 }
 
 #[derive(Default)]
 struct Holders {
-    shared: u32,
-    /// The owner of the exclusive lock.
-    exclusive: Option<u64>,
+    readers: u32,
+    writers: u32,
+    still: u32,
+    alone: u32,
+    /// Whose `still` and `alone` are.
+    owner: Option<u64>,
+}
+
+impl Holders {
+    fn count(&mut self, hold: Hold) -> &mut u32 {
+        match hold {
+            Hold::Read => &mut self.readers,
+            Hold::Write => &mut self.writers,
+            Hold::Still => &mut self.still,
+            Hold::Alone => &mut self.alone,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.readers + self.writers + self.still + self.alone == 0
+    }
 }
 
 /// What one transaction holds; released when dropped.
 pub(crate) struct TableGuards {
     locks: Arc<crate::server::Server>,
     owner: u64,
-    held: Vec<(u32, bool)>,
+    held: Vec<(u32, Hold)>,
 }
 
 impl TableGuards {
@@ -42,24 +93,12 @@ impl TableGuards {
         Self { locks: server, owner, held: Vec::new() }
     }
 
-    /// Shares `table` with other statements.
-    pub async fn share(&mut self, table: u32) -> SqlResult<()> {
-        if self.held.iter().any(|(held, _)| *held == table) {
-            return Ok(());
-        }
-        self.acquire(table, false).await
-    }
-
-    /// Has `table` alone.
-    pub async fn exclude(&mut self, table: u32) -> SqlResult<()> {
-        if self.held.contains(&(table, true)) {
-            return Ok(());
-        }
-        self.acquire(table, true).await
-    }
-
-    async fn acquire(&mut self, table: u32, exclusive: bool) -> SqlResult<()> {
-        if self.try_acquire(table, exclusive) {
+    /// Waits until `table` can be held so.
+    ///
+    /// # Errors
+    /// 55P03 after [`WAIT_MAX`].
+    pub async fn hold(&mut self, table: u32, hold: Hold) -> SqlResult<()> {
+        if self.held.contains(&(table, hold)) || self.try_hold(table, hold) {
             return Ok(());
         }
         let server = self.locks.clone();
@@ -68,7 +107,7 @@ impl TableGuards {
                 let released = server.table_locks.released.notified();
                 tokio::pin!(released);
                 released.as_mut().enable();
-                if self.try_acquire(table, exclusive) {
+                if self.try_hold(table, hold) {
                     return;
                 }
                 released.await;
@@ -80,44 +119,67 @@ impl TableGuards {
         })
     }
 
-    fn try_acquire(&mut self, table: u32, exclusive: bool) -> bool {
+    fn try_hold(&mut self, table: u32, hold: Hold) -> bool {
         let mut tables = self.locks.table_locks.tables.lock();
         let holders = tables.entry(table).or_default();
-        if holders.exclusive.is_some_and(|owner| owner != self.owner) {
+        let ours = |hold| u32::from(self.held.contains(&(table, hold)));
+        let changed_by_another = holders.owner.is_some_and(|owner| owner != self.owner);
+        let read_by_others = holders.readers > ours(Hold::Read);
+        let written_by_others = holders.writers > ours(Hold::Write);
+        let refused = match hold {
+            Hold::Read => changed_by_another && holders.alone > 0,
+            Hold::Write => changed_by_another,
+            Hold::Still => changed_by_another || written_by_others,
+            Hold::Alone => changed_by_another || written_by_others || read_by_others,
+        };
+        if refused {
             return false;
         }
-        let ours = self.held.contains(&(table, false));
-        if exclusive {
-            if holders.shared > u32::from(ours) {
-                return false;
+        *holders.count(hold) += 1;
+        match hold {
+            Hold::Read | Hold::Write => {}
+            Hold::Still => holders.owner = Some(self.owner),
+            Hold::Alone => {
+                holders.owner = Some(self.owner);
+                self.locks.table_locks.alone.fetch_add(1, Ordering::Release);
             }
-            holders.exclusive = Some(self.owner);
-        } else {
-            holders.shared += 1;
         }
-        self.held.push((table, exclusive));
+        self.held.push((table, hold));
         true
+    }
+
+    /// How many are held: what [`release_to`](Self::release_to) returns to.
+    pub fn mark(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Gives back what was taken since there were `mark`.
+    pub fn release_to(&mut self, mark: usize) {
+        if self.held.len() <= mark {
+            return;
+        }
+        let locks = &self.locks.table_locks;
+        let mut tables = locks.tables.lock();
+        for (table, hold) in self.held.drain(mark..) {
+            let Some(holders) = tables.get_mut(&table) else { continue };
+            *holders.count(hold) -= 1;
+            if hold == Hold::Alone {
+                locks.alone.fetch_sub(1, Ordering::Release);
+            }
+            if holders.still + holders.alone == 0 {
+                holders.owner = None;
+            }
+            if holders.is_free() {
+                tables.remove(&table);
+            }
+        }
+        drop(tables);
+        locks.released.notify_waiters();
     }
 }
 
 impl Drop for TableGuards {
     fn drop(&mut self) {
-        if self.held.is_empty() {
-            return;
-        }
-        let mut tables = self.locks.table_locks.tables.lock();
-        for (table, exclusive) in self.held.drain(..) {
-            let Some(holders) = tables.get_mut(&table) else { continue };
-            if exclusive {
-                holders.exclusive = None;
-            } else {
-                holders.shared -= 1;
-            }
-            if holders.shared == 0 && holders.exclusive.is_none() {
-                tables.remove(&table);
-            }
-        }
-        drop(tables);
-        self.locks.table_locks.released.notify_waiters();
+        self.release_to(0);
     }
 }

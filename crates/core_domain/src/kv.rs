@@ -180,9 +180,18 @@ pub trait KvTransaction: Send + Sync {
     fn delete(&self, key: Key) -> KvResult<()>;
 
     fn savepoint(&self) -> SavepointId;
-    /// Undoes every write buffered since; the savepoint itself stays. Locks stay until the end
-    /// unless the implementation can release them.
+    /// Undoes every write buffered since; the savepoint itself stays. Locks stay: see
+    /// [`release_since`](Self::release_since).
     fn rollback_to(&self, savepoint: SavepointId) -> KvResult<()>;
+
+    /// After [`rollback_to`](Self::rollback_to): frees the locks taken since, and weakens those made
+    /// stronger since. An implementation that cannot keeps them until the end.
+    ///
+    /// # Errors
+    /// A leader did not answer; its locks go with the transaction.
+    async fn release_since(&self, _savepoint: SavepointId) -> KvResult<()> {
+        Ok(())
+    }
 
     /// Bytes and keys buffered, for limits.
     fn buffered_bytes(&self) -> u64;

@@ -451,6 +451,7 @@ impl RangeSender {
             | RangeRequest::Scan { .. }
             | RangeRequest::Release { .. }
             | RangeRequest::ReleaseKeys { .. }
+            | RangeRequest::WeakenKeys { .. }
             | RangeRequest::Heartbeat { .. }
             | RangeRequest::Draw { .. } => {}
         }
@@ -579,6 +580,7 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::FindTxn { .. }
         | RangeRequest::Release { .. }
         | RangeRequest::ReleaseKeys { .. }
+        | RangeRequest::WeakenKeys { .. }
         | RangeRequest::Heartbeat { .. }
         | RangeRequest::Draw { .. } => false,
     }

@@ -35,6 +35,8 @@ pub(crate) struct TxnState {
     pub snapshot: Option<Timestamp>,
     pub buffer: WriteBuffer,
     pub locked: HashMap<Key, HeldLock>,
+    /// What was locked since there have been savepoints, oldest first.
+    lock_steps: Vec<LockStep>,
     /// One key of every range where locks were asked for: where to release.
     pub touched: HashMap<RangeId, Key>,
     /// No more statements.
@@ -49,6 +51,40 @@ pub(crate) struct HeldLock {
     pub seen: Timestamp,
 }
 
+/// A lock taken or made stronger after a savepoint.
+struct LockStep {
+    /// The latest one at the time.
+    savepoint: SavepointId,
+    key: Key,
+    /// What was held of the key before.
+    before: Option<LockMode>,
+}
+
+impl TxnState {
+    /// Forgets what was locked since `savepoint`: keys to be freed, and those to be held in a weaker
+    /// mode again.
+    fn undo_locks(&mut self, savepoint: SavepointId) -> (Vec<Key>, Vec<(Key, LockMode)>) {
+        let mut before = HashMap::new();
+        while let Some(step) = self.lock_steps.pop_if(|step| step.savepoint >= savepoint) {
+            // The oldest step of a key is what counts.
+            before.insert(step.key, step.before);
+        }
+        let (mut freed, mut weakened) = (Vec::new(), Vec::new());
+        for (key, mode) in before {
+            match (mode, self.locked.get_mut(&key)) {
+                (Some(mode), Some(held)) => {
+                    held.mode = mode;
+                    weakened.push((key, mode));
+                }
+                (None, Some(_)) => freed.push(key),
+                // Unlocked since.
+                (_, None) => {}
+            }
+        }
+        (freed, weakened)
+    }
+}
+
 impl Transaction {
     pub(crate) fn begin(shared: Arc<Shared>, id: TxnId, options: TxnOptions) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
@@ -61,6 +97,7 @@ impl Transaction {
                 snapshot: None,
                 buffer: WriteBuffer::default(),
                 locked: HashMap::new(),
+                lock_steps: Vec::new(),
                 touched: HashMap::new(),
                 ended: false,
                 guarantee: Guarantee::default(),
@@ -233,11 +270,22 @@ impl Transaction {
         if state.ended {
             return Err(KvError::Aborted { txn: self.id });
         }
+        let savepoint = state.buffer.last_savepoint();
+        let before = savepoint.and_then(|_| state.locked.get(key).map(|held| held.mode));
         let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
-        held.mode = held.mode.max(mode);
         if held.seen != committed_at {
-            // The lock was lost in between and somebody else wrote.
-            return Err(KvError::Conflict { key: key.clone(), other: TxnId::default() });
+            if held.mode != LockMode::KeyShare || value.is_none() {
+                // The lock was lost in between and somebody else wrote.
+                return Err(KvError::Conflict { key: key.clone(), other: TxnId::default() });
+            }
+            // Others may change the rest of a row whose key is held.
+            held.seen = committed_at;
+        }
+        held.mode = held.mode.max(mode);
+        if let Some(savepoint) = savepoint
+            && before.is_none_or(|before| before < mode)
+        {
+            state.lock_steps.push(LockStep { savepoint, key: key.clone(), before });
         }
         let value = match state.buffer.get(key) {
             Some(own) => own.clone(),
@@ -277,6 +325,7 @@ impl Transaction {
         state.ended = true;
         state.buffer.clear();
         state.locked.clear();
+        state.lock_steps.clear();
         std::mem::take(&mut state.touched).into_values().collect()
     }
 }
@@ -446,6 +495,26 @@ impl KvTransaction for Transaction {
     fn rollback_to(&self, savepoint: SavepointId) -> KvResult<()> {
         self.running()?;
         self.state.lock().buffer.rollback_to(savepoint);
+        Ok(())
+    }
+
+    async fn release_since(&self, savepoint: SavepointId) -> KvResult<()> {
+        self.running()?;
+        let (freed, mut weakened) = self.state.lock().undo_locks(savepoint);
+        if !freed.is_empty() {
+            self.unlock(&freed).await?;
+        }
+        while let Some((first, _)) = weakened.first() {
+            let descriptor = self.shared.sender.locate(first).await?;
+            let (here, elsewhere): (Vec<_>, Vec<_>) =
+                weakened.into_iter().partition(|(key, _)| descriptor.span.contains(key));
+            weakened = elsewhere;
+            let request = RangeRequest::WeakenKeys { txn: self.id, locks: here.clone() };
+            match self.ask(&descriptor, request).await? {
+                Some(_) => {}
+                None => weakened.extend(here),
+            }
+        }
         Ok(())
     }
 

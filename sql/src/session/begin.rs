@@ -17,16 +17,18 @@ use super::{Session, now_micros};
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::prepared::{Prepared, VersionedPlan};
+use crate::table_locks::Hold;
 use catalog::{Catalog, TableDescriptor};
 use core_domain::{IsolationLevel, KvTransaction};
 use datum::{Datum, TypeContext};
-use planner::{ConflictAction, CopyDirection, Plan, WriteOp, WritePlan};
+use planner::{ConflictAction, CopyDirection, Plan, Planned, WriteOp, WritePlan};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Session {
-    /// The plan that is current in the open transaction, which shares the tables that it writes.
+    /// The plan that is current in the open transaction, which shares the tables that it writes and,
+    /// in a block, those that it reads.
     ///
     /// # Errors
     /// 55P03 if a table stays locked; what has become wrong with the statement in the meantime.
@@ -39,7 +41,12 @@ impl Session {
         loop {
             let owner = self.open_transaction(&plan).await?.id().0;
             for table in &plan.shared_tables {
-                self.txn.guards(&self.server, owner).share(*table).await?;
+                self.txn.guards(&self.server, owner).hold(*table, Hold::Write).await?;
+            }
+            if self.txn.is_explicit() || self.server.table_locks.any_alone() {
+                for table in &plan.read_tables {
+                    self.txn.guards(&self.server, owner).hold(*table, Hold::Read).await?;
+                }
             }
             // Who changes the catalog is alone in that.
             if self.txn.catalog.is_some() {
@@ -195,6 +202,15 @@ pub(super) fn shared_tables(plan: &Plan, catalog: &Catalog) -> Box<[u32]> {
     shared.sort_unstable();
     shared.dedup();
     shared.into()
+}
+
+/// The tables that running `planned` reads, those left out that it writes.
+pub(super) fn read_tables(planned: &Planned, written: &[u32], catalog: &Catalog) -> Box<[u32]> {
+    if matches!(planned.plan, Plan::Ddl(_)) {
+        return Box::default();
+    }
+    let used = planned.uses.iter().map(|used| used.relation);
+    used.filter(|oid| catalog.table(*oid).is_some() && !written.contains(oid)).collect()
 }
 
 fn add_written(write: &WritePlan, catalog: &Catalog, shared: &mut Vec<u32>) {

@@ -46,9 +46,13 @@ impl Session {
     ) -> SqlResult<Outcome> {
         self.core.clear_cancel();
         self.note_activity("active", Some(&prepared.text));
+        let had_failed = self.has_failed();
         let mut outcome = self.execute_prepared(prepared, params).await;
         if outcome.is_err() && self.txn.block == Block::None && self.txn.kv.is_some() {
             self.abort().await;
+        }
+        if outcome.is_err() && !had_failed {
+            Box::pin(self.give_back()).await;
         }
         if let Err(error) = &mut outcome
             && prepared.offset > 0
@@ -342,12 +346,18 @@ impl Session {
 
     /// A transaction block has failed.
     pub(super) fn note_failure(&mut self) {
+        if self.txn.block == Block::Explicit && self.txn.savepoints.is_empty() {
+            // Nothing of it will be asked for again. Dropped, it is rolled back in the background.
+            self.txn.kv = None;
+            self.txn.guards = None;
+        }
         if self.txn.block != Block::None {
             self.txn.failed = true;
         }
     }
 
-    /// An error of the wire's own happened: a bad Bind, a protocol violation.
+    /// An error of the wire's own happened: a statement that cannot be parsed, a bad Bind, a
+    /// protocol violation.
     pub fn fail(&mut self) {
         self.note_failure();
     }

@@ -67,6 +67,22 @@ impl Place<'_> {
         Ok(RangeResponse::Done)
     }
 
+    pub(super) fn weaken_keys(
+        &self,
+        txn: TxnId,
+        weaker: &[(Key, LockMode)],
+    ) -> Result<RangeResponse, RangeError> {
+        if self.group.leadership() == Leadership::Follower {
+            return Err(self.not_leader());
+        }
+        check_keys(&self.group.descriptor(), weaker.iter().map(|(key, _)| key))?;
+        let mut locks = self.evaluator.locks.lock();
+        for (key, mode) in weaker {
+            locks.weaken(txn, key, *mode);
+        }
+        Ok(RangeResponse::Done)
+    }
+
     async fn acquire(
         &self,
         txn: TxnId,

@@ -284,6 +284,19 @@ impl LockTable {
         }
     }
 
+    /// The transaction holds `key`, if it does, in no more than `mode` from now on.
+    pub fn weaken(&mut self, txn: TxnId, key: &Key, mode: LockMode) {
+        if let Some(locks) = self.keys.get_mut(key) {
+            let holder = locks.holders.iter_mut().find(|(holder, _)| *holder == txn);
+            if let Some((_, held)) = holder
+                && covers(*held, mode)
+            {
+                *held = mode;
+            }
+            self.wake_waiters(key);
+        }
+    }
+
     fn release_key(&mut self, txn: TxnId, key: &Key) {
         if let Some(locks) = self.keys.get_mut(key) {
             locks.holders.retain(|(holder, _)| *holder != txn);
@@ -420,6 +433,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_lock_made_weaker_lets_those_in_who_may() {
+        let mut talk = Talk::new();
+        assert_eq!(talk.lock(1, "a", Share), "granted");
+        assert_eq!(talk.lock(1, "a", Exclusive), "granted");
+        assert_eq!(talk.lock(2, "a", Share), "waits");
+        assert_eq!(talk.lock(3, "a", NoKeyExclusive), "waits");
+        talk.table.weaken(TxnId(1), &Key::from(&b"a"[..]), Share);
+        assert_eq!(talk.woken(), [2]);
+        talk.table.weaken(TxnId(1), &Key::from(&b"a"[..]), Exclusive);
+        assert_eq!(talk.lock(4, "a", KeyShare), "granted");
+        assert_eq!(talk.end(2), []);
+        assert_eq!(talk.end(1), [3]);
     }
 
     #[test]

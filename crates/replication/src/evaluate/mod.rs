@@ -168,6 +168,7 @@ impl Evaluator {
                 Ok(RangeResponse::Done)
             }
             RangeRequest::ReleaseKeys { txn, keys } => at.release_keys(txn, &keys),
+            RangeRequest::WeakenKeys { txn, locks } => at.weaken_keys(txn, &locks),
             RangeRequest::Heartbeat { txn } => {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
