@@ -5,10 +5,11 @@ use crate::error::SqlError;
 use catalog::TableDescriptor;
 use core_domain::{IsolationLevel, KvError, LockMode, ReadAt};
 
-/// What to tell of rows of `table` that could not be locked.
+/// What to tell of rows of `table` that could not be locked; `to_write`: for UPDATE or DELETE.
 pub(crate) async fn refused(
     ctx: &ExecContext,
     table: &TableDescriptor,
+    to_write: bool,
     error: KvError,
 ) -> SqlError {
     match &error {
@@ -16,23 +17,16 @@ pub(crate) async fn refused(
             "55P03",
             format!("could not obtain lock on row in relation \"{}\"", table.name),
         ),
-        KvError::Conflict { key, .. } => {
+        KvError::Conflict { key, .. } if to_write => {
             let gone = matches!(ctx.txn.get(key, ReadAt::Latest).await, Ok(None));
             let mut error = SqlError::from(error);
             if gone {
-                error.message = DELETED.to_owned();
+                error.message = "could not serialize access due to concurrent delete".to_owned();
             }
             error
         }
         _ => error.into(),
     }
-}
-
-const DELETED: &str = "could not serialize access due to concurrent delete";
-
-/// A row that the transaction's snapshot has is gone.
-pub(crate) fn deleted() -> SqlError {
-    SqlError::new("40001", DELETED)
 }
 
 /// Whether rows locked in `mode` are answered as the snapshot has them, though they may have

@@ -158,7 +158,8 @@ pub trait KvTransaction: Send + Sync {
     async fn scan(&self, span: &Span, options: ScanOptions) -> KvResult<ScanPage>;
 
     /// Locks `keys` in their order and answers in it. Under REPEATABLE READ and SERIALIZABLE a key
-    /// to be written whose newest version is younger than the snapshot is a `Conflict`.
+    /// whose newest version is younger than the snapshot is a `Conflict`; asked for `KeyShare`, one
+    /// that was deleted since.
     async fn lock(
         &self,
         keys: &[Key],

@@ -281,9 +281,9 @@ impl MemoryTransaction {
         }
         let newest = state.newest(key);
         if self.options.isolation != IsolationLevel::ReadCommitted
-            && mode != LockMode::KeyShare
-            && let (Some((commit, other, _)), Some(snapshot)) = (&newest, own.snapshot)
+            && let (Some((commit, other, value)), Some(snapshot)) = (&newest, own.snapshot)
             && *commit > snapshot
+            && (mode != LockMode::KeyShare || value.is_none())
         {
             return Err(KvError::Conflict { key: key.clone(), other: *other });
         }

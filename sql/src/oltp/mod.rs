@@ -285,20 +285,18 @@ async fn lock(
     let keys: Vec<_> = found.iter().map(|f| f.key.clone()).collect();
     let locked = match ctx.txn.lock(&keys, mode, ctx.wait_policy(wait)).await {
         Ok(locked) => locked,
-        Err(error) => return Err(Box::pin(row_locks::refused(ctx, &code.table, error)).await),
+        Err(error) => {
+            return Err(Box::pin(row_locks::refused(ctx, &code.table, false, error)).await);
+        }
     };
     let keeps_snapshot = row_locks::keeps_snapshot(ctx, mode);
     let mut kept = Vec::with_capacity(found.len());
     for (found, locked) in found.into_iter().zip(locked) {
-        let LockedValue::Locked { value, committed_at } = locked else { continue };
+        let LockedValue::Locked { value: Some(value), committed_at } = locked else { continue };
         if keeps_snapshot && committed_at > ctx.snapshot {
-            match value {
-                Some(_) => kept.push(found),
-                None => return Err(row_locks::deleted()),
-            }
+            kept.push(found);
             continue;
         }
-        let Some(value) = value else { continue };
         let row = code.decode_all(&value)?;
         // The access's own conditions are not in `filter`.
         if cursor.admits(&found.key, &row)? && passes(plan.filter.as_ref(), &row, &eval)? {

@@ -111,7 +111,7 @@ async fn lock(
         let keys: Vec<Key> = chunk.iter().map(|(key, _)| key.clone()).collect();
         let locked = match ctx.txn.lock(&keys, mode, ctx.wait()).await {
             Ok(locked) => locked,
-            Err(error) => return Err(Box::pin(refused(ctx, &code.table, error)).await),
+            Err(error) => return Err(Box::pin(refused(ctx, &code.table, true, error)).await),
         };
         let eval = ctx.eval();
         for ((key, extra), locked) in chunk.into_iter().zip(locked) {

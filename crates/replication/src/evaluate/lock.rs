@@ -156,7 +156,7 @@ impl Place<'_> {
             let committed_at = newest.as_ref().map_or(Timestamp::ZERO, |version| version.commit);
             if let (Some(snapshot), Some(version)) = (snapshot, &newest)
                 && committed_at > snapshot
-                && mode != LockMode::KeyShare
+                && (mode != LockMode::KeyShare || version.value.is_none())
             {
                 let other = version.start;
                 return Err(KvError::Conflict { key: key.clone(), other }.into());

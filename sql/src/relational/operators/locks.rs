@@ -73,20 +73,16 @@ async fn lock_target(
     let wait = exec.wait_policy(target.lock.wait);
     let locked = match exec.txn.lock(&wanted, target.lock.mode, wait).await {
         Ok(locked) => locked,
-        Err(error) => return Err(row_locks::refused(exec, &target.table, error).await),
+        Err(error) => return Err(row_locks::refused(exec, &target.table, false, error).await),
     };
     let keeps_snapshot = row_locks::keeps_snapshot(exec, target.lock.mode);
     let mut changed = false;
     let mut missed = BTreeSet::new();
     for (key, outcome) in wanted.iter().zip(&locked) {
         match outcome {
-            LockedValue::Locked { value, committed_at } if *committed_at > snapshot => {
-                if keeps_snapshot && value.is_none() {
-                    return Err(row_locks::deleted());
-                }
-                changed |= !keeps_snapshot;
+            LockedValue::Locked { committed_at, .. } => {
+                changed |= *committed_at > snapshot && !keeps_snapshot;
             }
-            LockedValue::Locked { .. } => {}
             LockedValue::Skipped => {
                 missed.insert(key);
             }
