@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::begin::{read_tables, shared_tables};
+use super::point::PointPlan;
 use crate::error::{SqlError, SqlResult};
 use crate::plan_cache::CacheKey;
 use crate::prepared::{ColumnDesc, PlanKey, Prepared, Statement, VersionedPlan};
@@ -228,6 +229,7 @@ impl Session {
         VersionedPlan {
             read_tables: read_tables(&planned, &shared_tables, catalog),
             shared_tables,
+            point: PointPlan::of(&planned.plan),
             planned,
             made_for: PlanKey {
                 catalog: catalog.version(),

@@ -15,10 +15,8 @@ use tokio::task::JoinSet;
 const AT_ONCE: usize = 6;
 
 /// The differences that are allowed, as scripts name them. Nothing else may be marked as one side's.
-const DIFFERENCES: [&str; 2] = [
-    "updates of the primary key met by a waiter",
-    "which of two SERIALIZABLE transactions fails",
-];
+const DIFFERENCES: [&str; 2] =
+    ["updates of the primary key met by a waiter", "which of two SERIALIZABLE transactions fails"];
 
 /// What scripts say that they need and Shanghai does not have yet. They must fail until it does.
 const NOT_THERE_YET: [&str; 2] = ["serializable", "advisory"];
