@@ -22,7 +22,7 @@ use replication::evaluate::{RangeError, RangeRequest, RangeResponse, TXN_EXPIRY}
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// A wait after which an advisory lock is confirmed before its holder is told.
+/// A wait after which an advisory lock is confirmed before its holder goes on.
 const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Transaction {
@@ -38,6 +38,8 @@ pub(crate) struct TxnState {
     pub snapshot: Option<Timestamp>,
     pub buffer: WriteBuffer,
     pub locked: HashMap<Key, HeldLock>,
+    /// What was locked since there have been savepoints, oldest first.
+    lock_steps: Vec<LockStep>,
     /// One key of every range where locks were asked for: where to release.
     pub touched: HashMap<RangeId, Key>,
     /// No more statements.
@@ -56,6 +58,40 @@ pub(crate) struct HeldLock {
     pub seen: Timestamp,
 }
 
+/// A lock taken or made stronger after a savepoint.
+struct LockStep {
+    /// The latest one at the time.
+    savepoint: SavepointId,
+    key: Key,
+    /// What was held of the key before.
+    before: Option<LockMode>,
+}
+
+impl TxnState {
+    /// Forgets what was locked since `savepoint`: keys to be freed, and those to be held in a weaker
+    /// mode again.
+    fn undo_locks(&mut self, savepoint: SavepointId) -> (Vec<Key>, Vec<(Key, LockMode)>) {
+        let mut before = HashMap::new();
+        while let Some(step) = self.lock_steps.pop_if(|step| step.savepoint >= savepoint) {
+            // The oldest step of a key is what counts.
+            before.insert(step.key, step.before);
+        }
+        let (mut freed, mut weakened) = (Vec::new(), Vec::new());
+        for (key, mode) in before {
+            match (mode, self.locked.get_mut(&key)) {
+                (Some(mode), Some(held)) => {
+                    held.mode = mode;
+                    weakened.push((key, mode));
+                }
+                (None, Some(_)) => freed.push(key),
+                // Unlocked since.
+                (_, None) => {}
+            }
+        }
+        (freed, weakened)
+    }
+}
+
 impl Transaction {
     pub(crate) fn begin(shared: Arc<Shared>, id: TxnId, options: TxnOptions) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
@@ -68,6 +104,7 @@ impl Transaction {
                 snapshot: None,
                 buffer: WriteBuffer::default(),
                 locked: HashMap::new(),
+                lock_steps: Vec::new(),
                 touched: HashMap::new(),
                 ended: false,
                 confirmed: None,
@@ -114,11 +151,33 @@ impl Transaction {
         }
     }
 
+    /// An advisory lock that was asked for at `asked` has been granted: when did the leader say so?
+    async fn confirm(&self, asked: Instant) -> KvResult<()> {
+        if asked.elapsed() <= CONFIRM_AFTER {
+            let mut state = self.state.lock();
+            state.confirmed = state.confirmed.map(|at| at.min(asked));
+            return Ok(());
+        }
+        // The answer may be old: what counts is that the lock is held now.
+        let now = Instant::now();
+        self.reassert().await;
+        {
+            let mut state = self.state.lock();
+            let confirmed = state.confirmed.is_none_or(|at| at >= now);
+            state.ended |= !confirmed;
+        }
+        self.running()
+    }
+
     /// Tells the leader that the advisory locks are held. Once one is lost, every call is refused.
     pub(crate) async fn reassert(&self) {
+        // What has lapsed is not asserted: others may have had it since.
+        if self.running().is_err() {
+            return;
+        }
         let (asserted, unlocks) = {
             let state = self.state.lock();
-            if state.ended || state.confirmed.is_none() {
+            if state.confirmed.is_none() {
                 return;
             }
             let advisory = state.locked.iter().filter(|(key, _)| key.is_advisory());
@@ -316,11 +375,22 @@ impl Transaction {
         if key.is_advisory() {
             state.confirmed.get_or_insert_with(Instant::now);
         }
+        let savepoint = state.buffer.last_savepoint();
+        let before = savepoint.and_then(|_| state.locked.get(key).map(|held| held.mode));
         let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
-        held.mode = held.mode.max(mode);
         if held.seen != committed_at {
-            // The lock was lost in between and somebody else wrote.
-            return Err(KvError::Conflict { key: key.clone(), other: TxnId::default() });
+            if held.mode != LockMode::KeyShare || value.is_none() {
+                // The lock was lost in between and somebody else wrote.
+                return Err(KvError::Conflict { key: key.clone(), other: TxnId::default() });
+            }
+            // Others may change the rest of a row whose key is held.
+            held.seen = committed_at;
+        }
+        held.mode = held.mode.max(mode);
+        if let Some(savepoint) = savepoint
+            && before.is_none_or(|before| before < mode)
+        {
+            state.lock_steps.push(LockStep { savepoint, key: key.clone(), before });
         }
         let value = match state.buffer.get(key) {
             Some(own) => own.clone(),
@@ -360,6 +430,7 @@ impl Transaction {
         state.ended = true;
         state.buffer.clear();
         state.locked.clear();
+        state.lock_steps.clear();
         std::mem::take(&mut state.touched).into_values().collect()
     }
 }
@@ -487,10 +558,8 @@ impl KvTransaction for Transaction {
         }
         let waited = started.elapsed();
         self.state.lock().guarantee.waited += waited;
-        if waited > CONFIRM_AFTER && keys.first().is_some_and(Key::is_advisory) {
-            // The answer may be old: what counts is that the lock is held now.
-            Box::pin(self.reassert()).await;
-            self.running()?;
+        if keys.first().is_some_and(Key::is_advisory) {
+            Box::pin(self.confirm(started)).await?;
         }
         Ok(answers)
     }
@@ -531,6 +600,26 @@ impl KvTransaction for Transaction {
     fn rollback_to(&self, savepoint: SavepointId) -> KvResult<()> {
         self.running()?;
         self.state.lock().buffer.rollback_to(savepoint);
+        Ok(())
+    }
+
+    async fn release_since(&self, savepoint: SavepointId) -> KvResult<()> {
+        self.running()?;
+        let (freed, mut weakened) = self.state.lock().undo_locks(savepoint);
+        if !freed.is_empty() {
+            self.unlock(&freed).await?;
+        }
+        while let Some((first, _)) = weakened.first() {
+            let descriptor = self.shared.sender.locate(first).await?;
+            let (here, elsewhere): (Vec<_>, Vec<_>) =
+                weakened.into_iter().partition(|(key, _)| descriptor.span.contains(key));
+            weakened = elsewhere;
+            let request = RangeRequest::WeakenKeys { txn: self.id, locks: here.clone() };
+            match self.ask(&descriptor, request).await? {
+                Some(_) => {}
+                None => weakened.extend(here),
+            }
+        }
         Ok(())
     }
 

@@ -18,17 +18,19 @@ use super::{Session, now_micros};
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::prepared::{Prepared, VersionedPlan};
+use crate::table_locks::Hold;
 use catalog::{Catalog, TableDescriptor};
 use core_domain::{IsolationLevel, KvTransaction};
 use datum::{Datum, TypeContext};
-use planner::{ConflictAction, CopyDirection, Plan, WriteOp, WritePlan};
+use planner::{ConflictAction, CopyDirection, Plan, Planned, WriteOp, WritePlan};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 impl Session {
-    /// The plan that is current in the open transaction, which shares the tables that it writes.
+    /// The plan that is current in the open transaction, which shares the tables that it writes and,
+    /// in a block, those that it reads.
     ///
     /// # Errors
     /// 55P03 if a table stays locked; what has become wrong with the statement in the meantime.
@@ -40,9 +42,20 @@ impl Session {
         let mut plan = plan.clone();
         loop {
             let owner = self.open_transaction(&plan).await?.id().0;
-            let (core, limits) = (self.core.clone(), self.limits());
+            let limits = self.limits();
             for table in &plan.shared_tables {
-                self.txn.guards(&self.server, owner).share(*table, &core, limits).await?;
+                self.txn
+                    .guards(&self.server, owner)
+                    .hold(*table, Hold::Write, &self.core, limits)
+                    .await?;
+            }
+            if self.txn.is_explicit() || self.server.table_locks.any_alone() {
+                for table in &plan.read_tables {
+                    self.txn
+                        .guards(&self.server, owner)
+                        .hold(*table, Hold::Read, &self.core, limits)
+                        .await?;
+                }
             }
             // Who changes the catalog is alone in that.
             if self.txn.catalog.is_some() {
@@ -210,6 +223,15 @@ pub(super) fn shared_tables(plan: &Plan, catalog: &Catalog) -> Box<[u32]> {
     shared.sort_unstable();
     shared.dedup();
     shared.into()
+}
+
+/// The tables that running `planned` reads, those left out that it writes.
+pub(super) fn read_tables(planned: &Planned, written: &[u32], catalog: &Catalog) -> Box<[u32]> {
+    if matches!(planned.plan, Plan::Ddl(_)) {
+        return Box::default();
+    }
+    let used = planned.uses.iter().map(|used| used.relation);
+    used.filter(|oid| catalog.table(*oid).is_some() && !written.contains(oid)).collect()
 }
 
 fn add_written(write: &WritePlan, catalog: &Catalog, shared: &mut Vec<u32>) {

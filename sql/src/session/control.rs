@@ -8,6 +8,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::outcome::Outcome;
 use crate::settings::isolation_level;
 use crate::settings::registry::at;
+use crate::table_locks::TableGuards;
 use core_domain::IsolationLevel;
 use planner::{TxnModes, TxnPlan};
 use std::sync::atomic::Ordering;
@@ -21,12 +22,7 @@ impl Session {
             TxnPlan::Rollback { chain } => self.rollback_command(*chain).await?,
             TxnPlan::Savepoint(name) => self.savepoint(name)?,
             TxnPlan::Release(name) => self.release_savepoint(name)?,
-            TxnPlan::RollbackTo(name) => {
-                let tag = self.rollback_to(name)?;
-                let mark = self.txn.savepoints.last().map_or(0, |point| point.advisory_mark);
-                self.core.advisory.rollback_to(mark).await;
-                tag
-            }
+            TxnPlan::RollbackTo(name) => self.rollback_to(name).await?,
             TxnPlan::SetTransaction(modes) => {
                 if self.txn.block == Block::None {
                     self.core.notice(SqlError::warning(
@@ -237,6 +233,7 @@ impl Session {
             kv: self.txn.kv.as_ref().map(|kv| kv.savepoint()),
             settings_mark: self.core.settings.lock().mark(),
             advisory_mark: self.core.advisory.mark(),
+            guards_mark: self.txn.guards.as_ref().map_or(0, TableGuards::mark),
             catalog: self.txn.catalog.clone(),
             at_commit: self.txn.at_commit.clone(),
         };
@@ -253,16 +250,14 @@ impl Session {
         Ok("RELEASE")
     }
 
-    fn rollback_to(&mut self, name: &str) -> SqlResult<&'static str> {
+    async fn rollback_to(&mut self, name: &str) -> SqlResult<&'static str> {
         if !self.txn.is_explicit() {
             return Err(no_block("ROLLBACK TO SAVEPOINT"));
         }
         let at = self.find_savepoint(name)?;
         self.txn.savepoints.truncate(at + 1);
+        self.undo_to_savepoint().await?;
         let savepoint = &self.txn.savepoints[at];
-        if let (Some(kv), Some(mark)) = (&self.txn.kv, savepoint.kv) {
-            kv.rollback_to(mark)?;
-        }
         self.txn.catalog.clone_from(&savepoint.catalog);
         self.txn.at_commit.clone_from(&savepoint.at_commit);
         self.core.settings.lock().rollback_to(savepoint.settings_mark);
@@ -270,6 +265,41 @@ impl Session {
         self.txn.stream_failed.store(false, Ordering::Release);
         self.renew_effective();
         Ok("ROLLBACK")
+    }
+
+    /// Undoes the writes since the latest savepoint, and frees what was locked since.
+    async fn undo_to_savepoint(&mut self) -> SqlResult<()> {
+        let Some(savepoint) = self.txn.savepoints.last() else { return Ok(()) };
+        if let (Some(kv), Some(mark)) = (&self.txn.kv, savepoint.kv) {
+            kv.rollback_to(mark)?;
+            if let Err(error) = kv.release_since(mark).await {
+                tracing::debug!(txn = %kv.id(), %error, "locks left to the transaction's end");
+            }
+        }
+        if let Some(guards) = &mut self.txn.guards {
+            guards.release_to(savepoint.guards_mark);
+        }
+        self.core.advisory.rollback_to(savepoint.advisory_mark).await;
+        Ok(())
+    }
+
+    /// If a block is open, it has failed just now: as in PostgreSQL, what it holds is free at once,
+    /// back to its latest savepoint, and not when the client gets round to saying ROLLBACK.
+    pub(super) async fn give_back(&mut self) {
+        if self.txn.block != Block::Explicit {
+            return;
+        }
+        if !self.txn.savepoints.is_empty() {
+            if let Err(error) = self.undo_to_savepoint().await {
+                tracing::debug!(%error, "locks left to the transaction's end");
+            }
+            return;
+        }
+        if let Some(kv) = &self.txn.kv {
+            kv.rollback().await;
+        }
+        self.txn.guards = None;
+        self.core.advisory.end_transaction().await;
     }
 
     fn find_savepoint(&self, name: &str) -> SqlResult<usize> {

@@ -4,6 +4,7 @@ use super::advisory::Wanted;
 use super::core::SessionCore;
 use super::limits::{Limits, cancelled, timed_out, transaction_timed_out};
 use crate::error::SqlError;
+use crate::lock_view::Locks;
 use crate::sequence;
 use crate::server::Server;
 use catalog::{Catalog, CommentKey, deparse};
@@ -378,7 +379,16 @@ impl SessionFacts for Facts {
     }
 
     fn cancel_backend(&self, pid: i32, terminate: bool) -> expr::Result<bool> {
-        Ok(self.server.cancel_backend(pid, terminate))
+        let found = self.server.cancel_backend(pid, terminate);
+        if !found {
+            let text = format!("PID {pid} is not a PostgreSQL backend process");
+            self.core.notice(SqlError::warning("01000", text));
+        }
+        Ok(found)
+    }
+
+    fn blocking_pids(&self, pid: i32) -> expr::Result<Vec<i32>> {
+        Ok(block_on(Locks::gather(&self.server))?.blocking(pid))
     }
 
     fn notify(&self, _channel: &str, _payload: &str) -> expr::Result<()> {

@@ -1,7 +1,8 @@
 //! From text to plan: the plan cache, and planning again when the catalog has moved.
 
 use super::Session;
-use super::begin::shared_tables;
+use super::begin::{read_tables, shared_tables};
+use super::point::PointPlan;
 use crate::error::{SqlError, SqlResult};
 use crate::plan_cache::CacheKey;
 use crate::prepared::{ColumnDesc, PlanKey, Prepared, Statement, VersionedPlan};
@@ -47,7 +48,11 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement; the session has noted it.
     pub async fn plan(&mut self, statement: &Statement) -> SqlResult<Arc<Prepared>> {
+        let had_failed = self.has_failed();
         let planned = self.plan_cached(statement, &[]).await;
+        if planned.is_err() && !had_failed {
+            Box::pin(self.give_back()).await;
+        }
         self.noting(planned)
     }
 
@@ -57,7 +62,11 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement; the session has noted it.
     pub async fn prepare(&mut self, sql: &str, param_oids: &[u32]) -> SqlResult<Arc<Prepared>> {
+        let had_failed = self.has_failed();
         let prepared = self.prepare_text(sql, param_oids).await;
+        if prepared.is_err() && !had_failed {
+            Box::pin(self.give_back()).await;
+        }
         self.noting(prepared)
     }
 
@@ -216,8 +225,11 @@ impl Session {
     }
 
     pub(super) fn versioned(&self, catalog: &Arc<Catalog>, planned: Planned) -> VersionedPlan {
+        let shared_tables = shared_tables(&planned.plan, catalog);
         VersionedPlan {
-            shared_tables: shared_tables(&planned.plan, catalog),
+            read_tables: read_tables(&planned, &shared_tables, catalog),
+            shared_tables,
+            point: PointPlan::of(&planned.plan),
             planned,
             made_for: PlanKey {
                 catalog: catalog.version(),

@@ -47,9 +47,13 @@ impl Session {
     ) -> SqlResult<Outcome> {
         self.core.clear_cancel();
         self.note_activity("active", Some(&prepared.text));
+        let had_failed = self.has_failed();
         let mut outcome = self.execute_prepared(prepared, params).await;
         if outcome.is_err() && self.txn.block == Block::None && self.txn.kv.is_some() {
             self.abort().await;
+        }
+        if outcome.is_err() && !had_failed {
+            Box::pin(self.give_back()).await;
         }
         if let Err(error) = &mut outcome
             && ends_connection(error)
@@ -251,6 +255,7 @@ impl Session {
             return Err(serializable_unsupported());
         }
         let kv = self.txn.open(&self.server).await?;
+        self.core.txn_id.store(kv.id().0, Ordering::Relaxed);
         if self.txn.snapshot_catalog.is_none() {
             kv.begin_statement().await?;
         }
@@ -356,12 +361,18 @@ impl Session {
 
     /// A transaction block has failed.
     pub(super) fn note_failure(&mut self) {
+        if self.txn.block == Block::Explicit && self.txn.savepoints.is_empty() {
+            // Nothing of it will be asked for again. Dropped, it is rolled back in the background.
+            self.txn.kv = None;
+            self.txn.guards = None;
+        }
         if self.txn.block != Block::None {
             self.txn.failed = true;
         }
     }
 
-    /// An error of the wire's own happened: a bad Bind, a protocol violation.
+    /// An error of the wire's own happened: a statement that cannot be parsed, a bad Bind, a
+    /// protocol violation.
     pub fn fail(&mut self) {
         self.note_failure();
     }

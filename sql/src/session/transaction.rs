@@ -58,6 +58,8 @@ pub(crate) struct Savepoint {
     pub kv: Option<SavepointId>,
     pub settings_mark: usize,
     pub advisory_mark: usize,
+    /// Of the tables held.
+    pub guards_mark: usize,
     pub catalog: Option<Arc<Catalog>>,
     pub at_commit: AtCommit,
 }

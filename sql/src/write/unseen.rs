@@ -162,6 +162,10 @@ impl KvTransaction for Unseen {
         self.inner.rollback_to(savepoint)
     }
 
+    async fn release_since(&self, savepoint: SavepointId) -> KvResult<()> {
+        self.inner.release_since(savepoint).await
+    }
+
     fn buffered_bytes(&self) -> u64 {
         self.inner.buffered_bytes()
     }

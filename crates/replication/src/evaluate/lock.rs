@@ -1,5 +1,6 @@
 //! Taking locks: the newest value of a key that nobody else can change until the end.
 
+use super::deadlock::WaitReport;
 use super::lock_table::{Acquired, Ticket, Wake};
 use super::read::foreign_write;
 use super::record::IntentReader;
@@ -72,6 +73,22 @@ impl Place<'_> {
         Ok(RangeResponse::Done)
     }
 
+    pub(super) fn weaken_keys(
+        &self,
+        txn: TxnId,
+        weaker: &[(Key, LockMode)],
+    ) -> Result<RangeResponse, RangeError> {
+        if self.group.leadership() == Leadership::Follower {
+            return Err(self.not_leader());
+        }
+        check_keys(&self.group.descriptor(), weaker.iter().map(|(key, _)| key))?;
+        let mut locks = self.evaluator.locks.lock();
+        for (key, mode) in weaker {
+            locks.weaken(txn, key, *mode);
+        }
+        Ok(RangeResponse::Done)
+    }
+
     async fn acquire(
         &self,
         txn: TxnId,
@@ -97,6 +114,9 @@ impl Place<'_> {
                 match woken {
                     Some(Wake::Granted) => Ok(Held::Yes),
                     Some(Wake::Moved) => Ok(Held::Moved),
+                    Some(Wake::Deadlock { holder }) => {
+                        Err(KvError::Deadlock { key: key.clone(), waiter: txn, holder }.into())
+                    }
                     None => Err(KvError::LockTimeout { key: key.clone() }.into()),
                 }
             }
@@ -145,7 +165,7 @@ impl Place<'_> {
             let committed_at = newest.as_ref().map_or(Timestamp::ZERO, |version| version.commit);
             if let (Some(snapshot), Some(version)) = (snapshot, &newest)
                 && committed_at > snapshot
-                && mode != LockMode::KeyShare
+                && (mode != LockMode::KeyShare || version.value.is_none())
             {
                 let other = version.start;
                 return Err(KvError::Conflict { key: key.clone(), other }.into());
@@ -182,6 +202,26 @@ impl Place<'_> {
             }));
         }
         if foreign.is_empty() { Ok(()) } else { Err(RangeError::Intents(foreign)) }
+    }
+}
+
+impl Place<'_> {
+    /// Only the leader of the system range knows all waits.
+    pub(super) async fn report_waits(
+        &self,
+        report: WaitReport,
+    ) -> Result<RangeResponse, RangeError> {
+        let admission = self.admit().await?;
+        let victims = self.evaluator.graph.lock().report(self.now(), admission.term, report);
+        for victim in &victims {
+            tracing::info!(waiter = %victim.waiter, key = %victim.key, holder = %victim.holder, "deadlock");
+        }
+        Ok(RangeResponse::Victims(victims))
+    }
+
+    pub(super) async fn list_waits(&self) -> Result<RangeResponse, RangeError> {
+        self.admit().await?;
+        Ok(RangeResponse::Waits(self.evaluator.graph.lock().waits(self.now())))
     }
 }
 

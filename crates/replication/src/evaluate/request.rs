@@ -1,6 +1,7 @@
 //! What can be asked of a range's leader, and what it answers. Sent between nodes by postcard, with
 //! the version of the service in its name.
 
+use super::deadlock::{Victim, WaitEdge, WaitReport};
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
@@ -75,6 +76,12 @@ pub enum RangeRequest {
     Draw { count: u32 },
     /// Frees some locks of a transaction that goes on → `Done`. `keys` must lie in the range.
     ReleaseKeys { txn: TxnId, keys: Vec<Key> },
+    /// Holds locks in these weaker modes from now on → `Done`. The keys must lie in the range.
+    WeakenKeys { txn: TxnId, locks: Vec<(Key, LockMode)> },
+    /// System range only → `Victims`.
+    ReportWaits(WaitReport),
+    /// System range only → `Waits`: those that were reported.
+    ListWaits,
     /// The transaction lives and holds these advisory locks → `Done`, or `Aborted` if one was lost.
     Reassert { txn: TxnId, locks: Vec<(Key, LockMode)> },
 }
@@ -85,10 +92,15 @@ pub enum RangeResponse {
     Page(ScanPage),
     Locked(Vec<LockedValue>),
     Committed(Timestamp),
-    Prewritten { min_commit: Timestamp },
+    Prewritten {
+        min_commit: Timestamp,
+    },
     Status(TxnStatus),
     Drawn(Timestamp),
     Done,
+    /// Waits of the reporting node that must end.
+    Victims(Vec<Victim>),
+    Waits(Vec<WaitEdge>),
 }
 
 /// Another transaction's intent that is in the way.
