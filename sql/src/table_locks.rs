@@ -17,9 +17,12 @@
 //! snapshot is enough afterwards.
 //!
 //! What it does not do: reach other processes (protocol.md, rule 22: leases on descriptors come
-//! later), queue fairly, or find deadlocks: a wait ends with 55P03 after `WAIT_MAX`.
+//! later), queue fairly, or find deadlocks: a wait ends with 55P03 after `WAIT_MAX`, or earlier by
+//! what ends every wait.
 
 use crate::error::{SqlError, SqlResult};
+use crate::session::SessionCore;
+use crate::session::limits::Limits;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +31,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Tables whose entries stay when nobody holds them: the next holder needs no memory.
+const IDLE_TABLES_MAX: usize = 4096;
 
 /// How a table is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +45,63 @@ pub(crate) enum Hold {
     Alone,
 }
 
+impl Hold {
+    fn conflicts_with(self, other: Hold) -> bool {
+        use Hold::*;
+        match (self, other) {
+            (Alone, _) | (_, Alone) => true,
+            (Still, Still | Write) | (Write, Still) => true,
+            (Write, Write) | (Read, _) | (_, Read) => false,
+        }
+    }
+
+    /// Whether it belongs to a schema change.
+    fn is_exclusive(self) -> bool {
+        matches!(self, Hold::Still | Hold::Alone)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct TableLocks {
-    tables: Mutex<HashMap<u32, Holders>>,
+    state: Mutex<State>,
     released: Notify,
     /// Holds of [`Hold::Alone`].
     alone: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    tables: HashMap<u32, Holders>,
+    waiting: Vec<TableWait>,
+}
+
+#[derive(Default)]
+struct Holders {
+    /// By owner.
+    held: Vec<(u64, Hold)>,
+}
+
+impl Holders {
+    fn in_the_way(&self, owner: u64, hold: Hold) -> impl Iterator<Item = u64> + '_ {
+        let others = self.held.iter().filter(move |(other, _)| *other != owner);
+        others.filter(move |(_, held)| held.conflicts_with(hold)).map(|(other, _)| *other)
+    }
+}
+
+/// A lock on a table that somebody has or waits for. Owners are transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableWait {
+    pub table: u32,
+    pub owner: u64,
+    /// For a schema change.
+    pub exclusive: bool,
+    hold: Hold,
+}
+
+impl TableWait {
+    fn new(table: u32, owner: u64, hold: Hold) -> Self {
+        Self { table, owner, exclusive: hold.is_exclusive(), hold }
+    }
 }
 
 impl TableLocks {
@@ -53,30 +109,26 @@ impl TableLocks {
     pub fn any_alone(&self) -> bool {
         self.alone.load(Ordering::Acquire) > 0
     }
-}
 
-#[derive(Default)]
-struct Holders {
-    readers: u32,
-    writers: u32,
-    still: u32,
-    alone: u32,
-    /// Whose `still` and `alone` are.
-    owner: Option<u64>,
-}
-
-impl Holders {
-    fn count(&mut self, hold: Hold) -> &mut u32 {
-        match hold {
-            Hold::Read => &mut self.readers,
-            Hold::Write => &mut self.writers,
-            Hold::Still => &mut self.still,
-            Hold::Alone => &mut self.alone,
+    pub fn held(&self) -> Vec<TableWait> {
+        let state = self.state.lock();
+        let mut held = Vec::new();
+        for (table, holders) in &state.tables {
+            let locks = holders.held.iter();
+            held.extend(locks.map(|(owner, hold)| TableWait::new(*table, *owner, *hold)));
         }
+        held
     }
 
-    fn is_free(&self) -> bool {
-        self.readers + self.writers + self.still + self.alone == 0
+    /// Who waits, and for which other owners.
+    pub fn waits(&self) -> Vec<(TableWait, Vec<u64>)> {
+        let state = self.state.lock();
+        let waits = state.waiting.iter().map(|wait| {
+            let holders = state.tables.get(&wait.table);
+            let blockers = holders.into_iter().flat_map(|h| h.in_the_way(wait.owner, wait.hold));
+            (*wait, blockers.collect())
+        });
+        waits.collect()
     }
 }
 
@@ -96,56 +148,18 @@ impl TableGuards {
     /// Waits until `table` can be held so.
     ///
     /// # Errors
-    /// 55P03 after [`WAIT_MAX`].
-    pub async fn hold(&mut self, table: u32, hold: Hold) -> SqlResult<()> {
+    /// What ends the wait: `limits`, or 55P03 after [`WAIT_MAX`].
+    pub async fn hold(
+        &mut self,
+        table: u32,
+        hold: Hold,
+        core: &SessionCore,
+        limits: Limits,
+    ) -> SqlResult<()> {
         if self.held.contains(&(table, hold)) || self.try_hold(table, hold) {
             return Ok(());
         }
-        let server = self.locks.clone();
-        let wait = async {
-            loop {
-                let released = server.table_locks.released.notified();
-                tokio::pin!(released);
-                released.as_mut().enable();
-                if self.try_hold(table, hold) {
-                    return;
-                }
-                released.await;
-            }
-        };
-        tokio::time::timeout(WAIT_MAX, wait).await.map_err(|_| {
-            SqlError::new("55P03", "canceling statement due to a wait for a table lock")
-                .with_detail("Another transaction uses or changes the table.")
-        })
-    }
-
-    fn try_hold(&mut self, table: u32, hold: Hold) -> bool {
-        let mut tables = self.locks.table_locks.tables.lock();
-        let holders = tables.entry(table).or_default();
-        let ours = |hold| u32::from(self.held.contains(&(table, hold)));
-        let changed_by_another = holders.owner.is_some_and(|owner| owner != self.owner);
-        let read_by_others = holders.readers > ours(Hold::Read);
-        let written_by_others = holders.writers > ours(Hold::Write);
-        let refused = match hold {
-            Hold::Read => changed_by_another && holders.alone > 0,
-            Hold::Write => changed_by_another,
-            Hold::Still => changed_by_another || written_by_others,
-            Hold::Alone => changed_by_another || written_by_others || read_by_others,
-        };
-        if refused {
-            return false;
-        }
-        *holders.count(hold) += 1;
-        match hold {
-            Hold::Read | Hold::Write => {}
-            Hold::Still => holders.owner = Some(self.owner),
-            Hold::Alone => {
-                holders.owner = Some(self.owner);
-                self.locks.table_locks.alone.fetch_add(1, Ordering::Release);
-            }
-        }
-        self.held.push((table, hold));
-        true
+        Box::pin(self.wait(table, hold, core, limits)).await
     }
 
     /// How many are held: what [`release_to`](Self::release_to) returns to.
@@ -159,22 +173,85 @@ impl TableGuards {
             return;
         }
         let locks = &self.locks.table_locks;
-        let mut tables = locks.tables.lock();
+        let mut state = locks.state.lock();
+        let crowded = state.tables.len() > IDLE_TABLES_MAX;
         for (table, hold) in self.held.drain(mark..) {
-            let Some(holders) = tables.get_mut(&table) else { continue };
-            *holders.count(hold) -= 1;
+            let Some(holders) = state.tables.get_mut(&table) else { continue };
+            let ours = (self.owner, hold);
+            if let Some(at) = holders.held.iter().position(|held| *held == ours) {
+                holders.held.swap_remove(at);
+            }
             if hold == Hold::Alone {
                 locks.alone.fetch_sub(1, Ordering::Release);
             }
-            if holders.still + holders.alone == 0 {
-                holders.owner = None;
-            }
-            if holders.is_free() {
-                tables.remove(&table);
+            if crowded && holders.held.is_empty() {
+                state.tables.remove(&table);
             }
         }
-        drop(tables);
+        drop(state);
         locks.released.notify_waiters();
+    }
+
+    async fn wait(
+        &mut self,
+        table: u32,
+        hold: Hold,
+        core: &SessionCore,
+        limits: Limits,
+    ) -> SqlResult<()> {
+        let server = self.locks.clone();
+        let wait = TableWait::new(table, self.owner, hold);
+        server.table_locks.state.lock().waiting.push(wait);
+        let _waiting = Waiting { locks: &server.table_locks, wait };
+        let acquired = async {
+            loop {
+                let released = server.table_locks.released.notified();
+                tokio::pin!(released);
+                released.as_mut().enable();
+                if self.try_hold(table, hold) {
+                    return;
+                }
+                released.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = acquired => Ok(()),
+            error = limits.lock_reached(core) => Err(error),
+            () = tokio::time::sleep(WAIT_MAX) => {
+                Err(SqlError::new("55P03", "canceling statement due to a wait for a table lock")
+                    .with_detail("Another transaction uses or changes the table."))
+            }
+        }
+    }
+
+    fn try_hold(&mut self, table: u32, hold: Hold) -> bool {
+        let mut state = self.locks.table_locks.state.lock();
+        let holders = state.tables.entry(table).or_default();
+        if holders.in_the_way(self.owner, hold).next().is_some() {
+            return false;
+        }
+        holders.held.push((self.owner, hold));
+        if hold == Hold::Alone {
+            self.locks.table_locks.alone.fetch_add(1, Ordering::Release);
+        }
+        self.held.push((table, hold));
+        true
+    }
+}
+
+/// A line among the waiting, also when the wait is dropped.
+struct Waiting<'a> {
+    locks: &'a TableLocks,
+    wait: TableWait,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.locks.state.lock();
+        if let Some(at) = state.waiting.iter().position(|wait| *wait == self.wait) {
+            state.waiting.swap_remove(at);
+        }
     }
 }
 

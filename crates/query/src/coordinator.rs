@@ -101,6 +101,10 @@ async fn send_heartbeats(shared: Weak<Shared>) {
         let alive: Vec<Arc<Transaction>> =
             shared.alive.lock().values().filter_map(Weak::upgrade).collect();
         for txn in alive.into_iter().filter(|txn| txn.age() >= HEARTBEAT_INTERVAL) {
+            if txn.has_advisory_locks() {
+                let txn = txn.clone();
+                tokio::spawn(async move { txn.reassert().await });
+            }
             for key in txn.heartbeat_keys() {
                 let shared = shared.clone();
                 let id = txn.id();

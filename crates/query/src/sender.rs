@@ -467,6 +467,7 @@ impl RangeSender {
             | RangeRequest::Release { .. }
             | RangeRequest::ReleaseKeys { .. }
             | RangeRequest::WeakenKeys { .. }
+            | RangeRequest::Reassert { .. }
             | RangeRequest::Heartbeat { .. }
             | RangeRequest::Draw { .. } => {}
         }
@@ -596,6 +597,7 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::Release { .. }
         | RangeRequest::ReleaseKeys { .. }
         | RangeRequest::WeakenKeys { .. }
+        | RangeRequest::Reassert { .. }
         | RangeRequest::Heartbeat { .. }
         | RangeRequest::Draw { .. } => false,
     }

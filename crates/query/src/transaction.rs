@@ -18,9 +18,12 @@ use core_domain::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use replication::RangeDescriptor;
-use replication::evaluate::{RangeError, RangeRequest, RangeResponse};
+use replication::evaluate::{RangeError, RangeRequest, RangeResponse, TXN_EXPIRY};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+/// A wait after which an advisory lock is confirmed before its holder is told.
+const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Transaction {
     pub(crate) shared: Arc<Shared>,
@@ -35,12 +38,16 @@ pub(crate) struct TxnState {
     pub snapshot: Option<Timestamp>,
     pub buffer: WriteBuffer,
     pub locked: HashMap<Key, HeldLock>,
-    /// What was locked since there have been savepoints, oldest first.
+    /// What was asked for since there have been savepoints, oldest first.
     lock_steps: Vec<LockStep>,
     /// One key of every range where locks were asked for: where to release.
     pub touched: HashMap<RangeId, Key>,
     /// No more statements.
     pub ended: bool,
+    /// When the leaders last confirmed the advisory locks; `None`: there are none.
+    pub confirmed: Option<Instant>,
+    /// Counts calls of `unlock`: an assertion under way at the time proves nothing.
+    pub unlocks: u64,
     guarantee: Guarantee,
 }
 
@@ -51,7 +58,7 @@ pub(crate) struct HeldLock {
     pub seen: Timestamp,
 }
 
-/// A lock taken or made stronger after a savepoint.
+/// A lock that was asked for, or asked to be stronger, after a savepoint.
 struct LockStep {
     /// The latest one at the time.
     savepoint: SavepointId,
@@ -76,9 +83,9 @@ impl TxnState {
                     held.mode = mode;
                     weakened.push((key, mode));
                 }
-                (None, Some(_)) => freed.push(key),
                 // Unlocked since.
-                (_, None) => {}
+                (Some(_), None) => {}
+                (None, _) => freed.push(key),
             }
         }
         (freed, weakened)
@@ -100,6 +107,8 @@ impl Transaction {
                 lock_steps: Vec::new(),
                 touched: HashMap::new(),
                 ended: false,
+                confirmed: None,
+                unlocks: 0,
                 guarantee: Guarantee::default(),
             }),
         })
@@ -112,6 +121,10 @@ impl Transaction {
     /// Where leaders must hear that the transaction lives.
     pub(crate) fn heartbeat_keys(&self) -> Vec<Key> {
         self.state.lock().touched.values().cloned().collect()
+    }
+
+    pub(crate) fn has_advisory_locks(&self) -> bool {
+        self.state.lock().confirmed.is_some()
     }
 
     pub(crate) fn touch(&self, range: RangeId, key: &Key) {
@@ -127,10 +140,77 @@ impl Transaction {
     }
 
     fn running(&self) -> KvResult<()> {
-        match self.state.lock().ended {
+        let mut state = self.state.lock();
+        if state.confirmed.is_some_and(|at| at.elapsed() >= TXN_EXPIRY) {
+            // The leaders may have given its advisory locks to others.
+            state.ended = true;
+        }
+        match state.ended {
             true => Err(KvError::Aborted { txn: self.id }),
             false => Ok(()),
         }
+    }
+
+    /// Tells the leader that the advisory locks are held. Once one is lost, every call is refused.
+    pub(crate) async fn reassert(&self) {
+        let (asserted, unlocks) = {
+            let state = self.state.lock();
+            if state.ended || state.confirmed.is_none() {
+                return;
+            }
+            let advisory = state.locked.iter().filter(|(key, _)| key.is_advisory());
+            let held: Vec<_> = advisory.map(|(key, held)| (key.clone(), held.mode)).collect();
+            (held, state.unlocks)
+        };
+        let sent = Instant::now();
+        let keys: Vec<Key> = asserted.iter().map(|(key, _)| key.clone()).collect();
+        let answer = self.assert_all(asserted).await;
+        let strays: Vec<Key> = {
+            let mut state = self.state.lock();
+            match &answer {
+                Ok(()) => state.confirmed = state.confirmed.map(|at| at.max(sent)),
+                Err(KvError::Aborted { .. }) if state.unlocks == unlocks => {
+                    tracing::warn!(txn = %self.id, "an advisory lock was lost");
+                    state.ended = true;
+                }
+                Err(error) => tracing::debug!(txn = %self.id, %error, "locks not asserted"),
+            }
+            keys.into_iter().filter(|key| !state.locked.contains_key(key)).collect()
+        };
+        // Unlocked meanwhile, perhaps before a new leader took the assertion for the truth.
+        if let Err(error) = self.release_keys(strays).await {
+            tracing::debug!(txn = %self.id, %error, "unlocked keys left to the end");
+        }
+    }
+
+    async fn assert_all(&self, mut left: Vec<(Key, LockMode)>) -> KvResult<()> {
+        while let Some((first, _)) = left.first() {
+            let descriptor = self.shared.sender.locate(first).await?;
+            let (here, elsewhere): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|(key, _)| descriptor.span.contains(key));
+            left = elsewhere;
+            let request = RangeRequest::Reassert { txn: self.id, locks: here.clone() };
+            match self.ask(&descriptor, request).await? {
+                Some(_) => {}
+                None => left.extend(here),
+            }
+        }
+        Ok(())
+    }
+
+    async fn release_keys(&self, mut left: Vec<Key>) -> KvResult<()> {
+        while let Some(first) = left.first() {
+            let descriptor = self.shared.sender.locate(first).await?;
+            let (here, elsewhere): (Vec<Key>, Vec<Key>) =
+                left.into_iter().partition(|key| descriptor.span.contains(key));
+            left = elsewhere;
+            let request = RangeRequest::ReleaseKeys { txn: self.id, keys: here.clone() };
+            match self.ask(&descriptor, request).await? {
+                Some(_) => {}
+                None => left.extend(here),
+            }
+        }
+        Ok(())
     }
 
     async fn timestamp(&self, at: ReadAt) -> KvResult<Timestamp> {
@@ -263,6 +343,19 @@ impl Transaction {
         }
     }
 
+    /// Remembers what is about to be locked, if there is a savepoint: a request that fails or is given
+    /// up may have locked some of it.
+    fn note_steps(&self, keys: &[Key], mode: LockMode) {
+        let mut state = self.state.lock();
+        let Some(savepoint) = state.buffer.last_savepoint() else { return };
+        for key in keys {
+            let before = state.locked.get(key).map(|held| held.mode);
+            if before.is_none_or(|before| before < mode) {
+                state.lock_steps.push(LockStep { savepoint, key: key.clone(), before });
+            }
+        }
+    }
+
     /// Remembers a lock; own writes lie over the committed value.
     fn note_lock(&self, key: &Key, mode: LockMode, locked: LockedValue) -> KvResult<LockedValue> {
         let LockedValue::Locked { value, committed_at } = locked else { return Ok(locked) };
@@ -270,8 +363,9 @@ impl Transaction {
         if state.ended {
             return Err(KvError::Aborted { txn: self.id });
         }
-        let savepoint = state.buffer.last_savepoint();
-        let before = savepoint.and_then(|_| state.locked.get(key).map(|held| held.mode));
+        if key.is_advisory() {
+            state.confirmed.get_or_insert_with(Instant::now);
+        }
         let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
         if held.seen != committed_at {
             if held.mode != LockMode::KeyShare || value.is_none() {
@@ -282,11 +376,6 @@ impl Transaction {
             held.seen = committed_at;
         }
         held.mode = held.mode.max(mode);
-        if let Some(savepoint) = savepoint
-            && before.is_none_or(|before| before < mode)
-        {
-            state.lock_steps.push(LockStep { savepoint, key: key.clone(), before });
-        }
         let value = match state.buffer.get(key) {
             Some(own) => own.clone(),
             None => value,
@@ -443,6 +532,7 @@ impl KvTransaction for Transaction {
             let left = &keys[answers.len()..];
             let descriptor = self.shared.sender.locate(&left[0]).await?;
             let run = left.iter().take_while(|key| descriptor.span.contains(key)).count().max(1);
+            self.note_steps(&left[..run], mode);
             let Some(locked) = self.lock_in_range(&descriptor, &left[..run], mode, wait).await?
             else {
                 continue;
@@ -451,33 +541,35 @@ impl KvTransaction for Transaction {
                 answers.push(self.note_lock(key, mode, locked)?);
             }
         }
-        self.state.lock().guarantee.waited += started.elapsed();
+        let waited = started.elapsed();
+        self.state.lock().guarantee.waited += waited;
+        if waited > CONFIRM_AFTER && keys.first().is_some_and(Key::is_advisory) {
+            // The answer may be old: what counts is that the lock is held now.
+            Box::pin(self.reassert()).await;
+            self.running()?;
+        }
         Ok(answers)
     }
 
     async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
         self.running()?;
-        let mut left: Vec<Key> = {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let unwritten: Vec<Key> = {
             let mut state = self.state.lock();
             let unwritten = keys.iter().filter(|key| state.buffer.get(key).is_none());
             let unwritten: Vec<Key> = unwritten.cloned().collect();
             for key in &unwritten {
                 state.locked.remove(key);
             }
+            state.unlocks += 1;
+            if state.confirmed.is_some() && !state.locked.keys().any(Key::is_advisory) {
+                state.confirmed = None;
+            }
             unwritten
         };
-        while let Some(first) = left.first() {
-            let descriptor = self.shared.sender.locate(first).await?;
-            let (here, elsewhere): (Vec<Key>, Vec<Key>) =
-                left.into_iter().partition(|key| descriptor.span.contains(key));
-            left = elsewhere;
-            let request = RangeRequest::ReleaseKeys { txn: self.id, keys: here.clone() };
-            match self.ask(&descriptor, request).await? {
-                Some(_) => {}
-                None => left.extend(here),
-            }
-        }
-        Ok(())
+        self.release_keys(unwritten).await
     }
 
     fn put(&self, key: Key, value: Value) -> KvResult<()> {

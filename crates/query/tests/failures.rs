@@ -2,7 +2,8 @@
 
 mod support;
 
-use core_domain::{KvError, KvStore, LockMode};
+use core_domain::{KvError, KvStore, LockMode, WaitPolicy};
+use replication::SYSTEM_RANGE;
 use std::time::{Duration, Instant};
 use support::*;
 
@@ -106,4 +107,35 @@ async fn locks_of_a_dead_node_expire() {
     cluster.net_cut(follower);
     let granted = tokio::time::timeout(Duration::from_secs(10), waiting).await;
     assert_eq!(granted.expect("not for ever").unwrap().unwrap(), 2);
+}
+
+/// An advisory lock is all there is to it, so a change of leader must not lose it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn advisory_locks_outlive_their_leader_or_their_holder_hears_of_it() {
+    let cluster = Cluster::start(&[1, 2, 3]).await;
+    put(&cluster.kv(1), &[("a", "1")]).await.unwrap();
+    let lock = core_domain::Key::advisory(5, 0, 7);
+    let leader = cluster.leader_of(SYSTEM_RANGE);
+    let others: Vec<u64> = cluster.ids.iter().copied().filter(|id| *id != leader).collect();
+    let holder = begin(&cluster.kv(others[0])).await;
+    holder.lock(std::slice::from_ref(&lock), LockMode::Exclusive, WAIT).await.unwrap();
+    let doomed = begin(&cluster.kv(leader)).await;
+    let other = core_domain::Key::advisory(5, 0, 8);
+    doomed.lock(std::slice::from_ref(&other), LockMode::Exclusive, WAIT).await.unwrap();
+    cluster.net_cut(leader);
+
+    let rival = begin(&cluster.kv(others[1])).await;
+    let started = Instant::now();
+    let attempt = rival.lock(std::slice::from_ref(&lock), LockMode::Share, WaitPolicy::NoWait);
+    let refused = attempt.await.unwrap_err();
+    assert!(matches!(refused, KvError::LockNotAvailable { .. }), "{refused}");
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+    holder.unlock(&[]).await.expect("its lock was taken over");
+    // The one that is cut off gave up before anybody else could have its lock.
+    let taken = rival.lock(&[other], LockMode::Exclusive, WaitPolicy::NoWait).await;
+    taken.expect("the holder is gone");
+    assert!(matches!(doomed.unlock(&[]).await, Err(KvError::Aborted { .. })));
+
+    holder.unlock(std::slice::from_ref(&lock)).await.unwrap();
+    rival.lock(&[lock], LockMode::Share, WaitPolicy::NoWait).await.unwrap();
 }

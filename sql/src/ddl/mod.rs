@@ -57,7 +57,8 @@ pub(crate) async fn execute(
     for (table, hold) in change::tables_of(plan, &ctx.catalog) {
         let owner = ctx.txn.id().0;
         let server = ctx.server.clone();
-        session.txn.guards(&server, owner).hold(table, hold).await?;
+        let guards = session.txn.guards(&server, owner);
+        guards.hold(table, hold, &ctx.session, ctx.limits).await?;
     }
     let owner = match ctx.role {
         0 => catalog::bootstrap::BOOTSTRAP_ROLE,

@@ -11,6 +11,7 @@
 //! it are gone.
 
 use super::facts::{Deadline, Facts};
+use super::limits::Limits;
 use super::statement::serializable_unsupported;
 use super::transaction::Block;
 use super::{Session, now_micros};
@@ -25,6 +26,7 @@ use planner::{ConflictAction, CopyDirection, Plan, Planned, WriteOp, WritePlan};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 impl Session {
     /// The plan that is current in the open transaction, which shares the tables that it writes and,
@@ -40,12 +42,15 @@ impl Session {
         let mut plan = plan.clone();
         loop {
             let owner = self.open_transaction(&plan).await?.id().0;
+            let (core, limits) = (self.core.clone(), self.limits());
             for table in &plan.shared_tables {
-                self.txn.guards(&self.server, owner).hold(*table, Hold::Write).await?;
+                let guards = self.txn.guards(&self.server, owner);
+                guards.hold(*table, Hold::Write, &core, limits).await?;
             }
             if self.txn.is_explicit() || self.server.table_locks.any_alone() {
                 for table in &plan.read_tables {
-                    self.txn.guards(&self.server, owner).hold(*table, Hold::Read).await?;
+                    let guards = self.txn.guards(&self.server, owner);
+                    guards.hold(*table, Hold::Read, &core, limits).await?;
                 }
             }
             // Who changes the catalog is alone in that.
@@ -111,6 +116,15 @@ impl Session {
         Ok(kv)
     }
 
+    /// What ends a statement that begins now.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            statement: self.effective.statement_timeout.map(|limit| Instant::now() + limit),
+            transaction: self.txn.deadline,
+            lock: self.effective.lock_timeout,
+        }
+    }
+
     /// The key-value statement and what the executors need, once [`hold_tables`](Self::hold_tables)
     /// or, for DDL, the catalog's lock has settled the plan.
     pub(super) async fn begin_statement(
@@ -132,6 +146,7 @@ impl Session {
             }
         };
         let deadline = Arc::new(Deadline::after(self.effective.statement_timeout));
+        let limits = Limits { statement: deadline.get(), ..self.limits() };
         let facts = Facts {
             server: self.server.clone(),
             core: self.core.clone(),
@@ -140,6 +155,7 @@ impl Session {
             schemas: self.effective.schemas.clone(),
             txn: kv.clone(),
             deadline: deadline.clone(),
+            limits,
         };
         Ok(Arc::new(ExecContext {
             server: self.server.clone(),
@@ -155,6 +171,7 @@ impl Session {
             statement_timestamp: now_micros(),
             facts: Arc::new(facts),
             deadline,
+            limits,
             lock_timeout: self.effective.lock_timeout,
             cte_rows: HashMap::new(),
             unseen: None,

@@ -12,6 +12,7 @@ use crate::table_locks::TableGuards;
 use core_domain::IsolationLevel;
 use planner::{TxnModes, TxnPlan};
 use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 impl Session {
     pub(super) async fn control(&mut self, plan: &TxnPlan) -> SqlResult<Outcome> {
@@ -76,6 +77,7 @@ impl Session {
             isolation: self.effective.default_isolation,
             read_only: self.effective.default_read_only,
             started_at: now,
+            deadline: self.effective.transaction_timeout.map(|limit| Instant::now() + limit),
             ..Transaction::default()
         };
     }
@@ -231,6 +233,7 @@ impl Session {
             kv: self.txn.kv.as_ref().map(|kv| kv.savepoint()),
             settings_mark: self.core.settings.lock().mark(),
             guards_mark: self.txn.guards.as_ref().map_or(0, TableGuards::mark),
+            advisory_mark: self.core.advisory.mark(),
             catalog: self.txn.catalog.clone(),
             at_commit: self.txn.at_commit.clone(),
         };
@@ -276,6 +279,7 @@ impl Session {
         if let Some(guards) = &mut self.txn.guards {
             guards.release_to(savepoint.guards_mark);
         }
+        self.core.advisory.rollback_to(savepoint.advisory_mark).await;
         Ok(())
     }
 
@@ -291,6 +295,7 @@ impl Session {
             }
             return;
         }
+        self.core.advisory.end_transaction().await;
         if let Some(kv) = &self.txn.kv {
             kv.rollback().await;
         }
@@ -314,6 +319,13 @@ impl Session {
             self.abort().await;
             return Err(failed_block());
         }
+        // Under a lock that is lost nothing may be committed.
+        if self.core.advisory.is_in_use()
+            && let Err(error) = self.core.advisory.check().await
+        {
+            self.abort().await;
+            return Err(error);
+        }
         self.hold_cursors();
         let txn = std::mem::take(&mut self.txn);
         if let Some(kv) = &txn.kv {
@@ -322,6 +334,7 @@ impl Session {
                 Err(error) => {
                     // Dropping the transaction rolls it back; a retry must not find its locks.
                     kv.rollback().await;
+                    self.core.advisory.end_transaction().await;
                     self.after_rollback();
                     return Err(error.into());
                 }
@@ -333,6 +346,7 @@ impl Session {
         // The next statement must see the new schema before the tables are free again.
         drop(txn.guards);
         self.after_commit(txn.at_commit);
+        self.core.advisory.end_transaction().await;
         self.core.settings.lock().commit();
         self.end_block();
         Ok(())
@@ -353,6 +367,7 @@ impl Session {
         if let Some(kv) = &txn.kv {
             kv.rollback().await;
         }
+        self.core.advisory.end_transaction().await;
         self.after_rollback();
     }
 
@@ -365,6 +380,10 @@ impl Session {
     /// The statement was alone and only read: its rows keep the transaction, the session forgets it.
     pub(super) fn release(&mut self) {
         self.txn = Transaction::default();
+        if self.core.advisory.is_in_use() {
+            let core = self.core.clone();
+            tokio::spawn(async move { core.advisory.end_transaction().await });
+        }
         self.core.settings.lock().commit();
         self.end_block();
     }

@@ -11,10 +11,11 @@
 //! left. Inside a block a lost race is the client's to handle (40001).
 
 use super::facts::Deadline;
+use super::limits::{ends_connection, timed_out};
 use super::transaction::Block;
 use super::{Session, now_micros};
 use crate::context::ExecContext;
-use crate::error::{SqlError, SqlResult};
+use crate::error::{Severity, SqlError, SqlResult};
 use crate::outcome::{Outcome, Row, RowSource, RowStream, TagKind};
 use crate::prepared::{ColumnDesc, Prepared, VersionedPlan};
 use crate::settings::Effective;
@@ -55,6 +56,11 @@ impl Session {
             Box::pin(self.give_back()).await;
         }
         if let Err(error) = &mut outcome
+            && ends_connection(error)
+        {
+            error.severity = Severity::Fatal;
+        }
+        if let Err(error) = &mut outcome
             && prepared.offset > 0
             && let Some(position) = &mut error.position
         {
@@ -78,6 +84,9 @@ impl Session {
             return Err(failed_block());
         }
         self.refuse_if_shut_down()?;
+        if self.core.advisory.is_in_use() {
+            Box::pin(self.core.advisory.check()).await?;
+        }
         if params.len() != prepared.param_types.len() {
             return Err(SqlError::new(
                 "08P01",
@@ -175,7 +184,7 @@ impl Session {
         };
         let ctx = self.begin_statement(&plan, params.clone()).await?;
         let core = self.core.clone();
-        let limits = limits(core, self.effective.statement_timeout);
+        let limits = ctx.limits.reached(&core);
         // A statement that has used up its task's budget must not starve the clock that ends it.
         let limits = tokio::task::coop::unconstrained(limits);
         let outcome = if let Plan::Ddl(statement) = &plan.planned.plan {
@@ -250,7 +259,12 @@ impl Session {
             kv.begin_statement().await?;
         }
         let wait = WaitPolicy::Wait(self.effective.lock_timeout);
-        let version = ddl::lock_catalog(&*kv, wait).await?;
+        let (core, limits) = (self.core.clone(), self.limits());
+        let version = tokio::select! {
+            biased;
+            version = ddl::lock_catalog(&*kv, wait) => version?,
+            error = limits.reached(&core) => return Err(error),
+        };
         let catalog = ddl::newest(self, &*kv, version).await?;
         let Some(parsed) = &prepared.parsed else {
             return Err(SqlError::internal("DDL without a statement"));
@@ -374,6 +388,14 @@ impl Session {
         if !Arc::ptr_eq(settings.effective(), &self.effective) {
             self.effective = settings.effective().clone();
             self.txn.types = None;
+            // Set within a transaction, it counts from then on.
+            let timeout = self.effective.transaction_timeout;
+            let open = self.txn.block != Block::None || self.txn.kv.is_some();
+            let timeout = timeout.filter(|_| open);
+            self.txn.deadline = match (timeout, self.txn.deadline) {
+                (Some(_), Some(deadline)) => Some(deadline),
+                (timeout, _) => timeout.map(|limit| tokio::time::Instant::now() + limit),
+            };
         }
     }
 
@@ -408,27 +430,6 @@ pub(super) fn failed_block() -> SqlError {
 pub(super) fn serializable_unsupported() -> SqlError {
     SqlError::new("0A000", "isolation level SERIALIZABLE is not supported yet")
         .with_hint("Use REPEATABLE READ, which allows write skew, or lock the rows you read.")
-}
-
-/// Resolves when the statement must end: a cancel request, or its time is over.
-pub(super) async fn limits(core: Arc<super::SessionCore>, timeout: Option<Duration>) -> SqlError {
-    let timer = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = core.cancelled() => match core.is_terminated() {
-            true => SqlError::fatal("57P01", "terminating connection due to administrator command"),
-            false => SqlError::new("57014", "canceling statement due to user request"),
-        },
-        () = timer => timed_out(),
-    }
-}
-
-fn timed_out() -> SqlError {
-    SqlError::new("57014", "canceling statement due to statement timeout")
 }
 
 /// Rows that must have come in time; a client's pauses between them do not count.

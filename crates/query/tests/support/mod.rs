@@ -122,6 +122,15 @@ impl Cluster {
         self.net.cut_off(&address(id));
     }
 
+    /// The node that leads `range`, once one does.
+    pub fn leader_of(&self, range: RangeId) -> u64 {
+        let leads = |node: &Node| {
+            let group = node.store.group(range);
+            group.is_some_and(|replica| replica.leadership() != replication::Leadership::Follower)
+        };
+        *self.nodes.iter().find(|(_, node)| leads(node)).expect("somebody leads").0
+    }
+
     pub fn kv(&self, id: u64) -> Arc<TxnCoordinator> {
         self.nodes[&id].kv.clone()
     }

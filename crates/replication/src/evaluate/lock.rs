@@ -26,6 +26,11 @@ impl Place<'_> {
         'again: loop {
             let admission = self.admit().await?;
             check_keys(&admission.descriptor, keys.iter())?;
+            if let Some(key) = keys.first().filter(|key| key.is_advisory())
+                && !Box::pin(self.await_takeover(&admission, deadline)).await
+            {
+                return Err(KvError::LockTimeout { key: key.clone() }.into());
+            }
             let mut held = Vec::with_capacity(keys.len());
             for key in keys {
                 match self.acquire(txn, key, mode, wait, deadline).await? {

@@ -243,6 +243,11 @@ impl LockTable {
         }
     }
 
+    /// Whether `txn` has `key` in `mode` or a stronger one.
+    pub fn holds(&self, txn: TxnId, key: &Key, mode: LockMode) -> bool {
+        self.keys.get(key).is_some_and(|locks| locks.holds_at_least(txn, mode))
+    }
+
     /// Another transaction that holds `key` in a mode against `mode`.
     pub fn conflicting_holder(&self, txn: TxnId, key: &Key, mode: LockMode) -> Option<TxnId> {
         self.keys.get(key)?.blockers(txn, mode, 0).next()

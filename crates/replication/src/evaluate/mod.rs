@@ -10,7 +10,8 @@
 //! record.rs      status records, markers, intents: their bytes
 //! read.rs        Get, Scan                 under rule 1
 //! try_read.rs    a read of one key, if nothing has to be waited for
-//! lock.rs        Lock, Release, Heartbeat
+//! lock.rs        Lock, Release, ReleaseKeys, WeakenKeys, Heartbeat
+//! advisory.rs    Reassert: locks that guard nothing stored
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
 //! erase.rs       Erase: all versions of what nothing refers to any more
@@ -31,6 +32,7 @@
 //!
 //! Followers know nothing of this: they apply bytes.
 
+mod advisory;
 mod commit;
 mod erase;
 mod flight;
@@ -171,6 +173,7 @@ impl Evaluator {
             }
             RangeRequest::ReleaseKeys { txn, keys } => at.release_keys(txn, &keys),
             RangeRequest::WeakenKeys { txn, locks } => at.weaken_keys(txn, &locks),
+            RangeRequest::Reassert { txn, locks } => Box::pin(at.reassert(txn, locks)).await,
             RangeRequest::Heartbeat { txn } => {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
