@@ -20,9 +20,9 @@ use catalog::table::ROWS_INDEX;
 use catalog::{
     ConstraintDescriptor, ForeignKey, ForeignKeyAction, ForeignKeyMatch, TableDescriptor,
 };
-use core_domain::{Key, LockMode, LockedValue, ReadAt};
+use core_domain::{Key, KvError, LockMode, LockedValue, ReadAt, WaitPolicy};
 use datum::{ColumnType, Datum, eq_as};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// What a statement's row changes demand of other tables.
@@ -98,24 +98,18 @@ impl Effects {
         }
         let mut keys: Vec<Key> = wanted.keys().cloned().collect();
         keys.sort_unstable();
-        let locked = ctx.txn.lock(&keys, LockMode::KeyShare, ctx.wait()).await?;
-        for (parent_key, locked) in keys.into_iter().zip(locked) {
-            match locked {
-                LockedValue::Locked { value: Some(_), .. } => {}
-                LockedValue::Locked { value: None, .. } => {
-                    let row = wanted[&parent_key];
-                    let error = violation::no_parent(
-                        &writer.code,
-                        &constraint.name,
-                        key,
-                        &parent.table,
-                        row,
-                        &ctx.types,
-                    );
-                    self.missing.entry(parent_key).or_insert(error);
-                }
-                LockedValue::Skipped => return Err(lock_refused()),
-            }
+        let there = held_where_there(ctx, &keys).await?;
+        for (parent_key, _) in keys.into_iter().zip(there).filter(|(_, there)| !there) {
+            let row = wanted[&parent_key];
+            let error = violation::no_parent(
+                &writer.code,
+                &constraint.name,
+                key,
+                &parent.table,
+                row,
+                &ctx.types,
+            );
+            self.missing.entry(parent_key).or_insert(error);
         }
         Ok(())
     }
@@ -167,11 +161,9 @@ impl Effects {
         }
         let mut keys: Vec<Key> = self.missing.keys().cloned().collect();
         keys.sort_unstable();
-        let locked = ctx.txn.lock(&keys, LockMode::KeyShare, ctx.wait()).await?;
-        for (key, locked) in keys.iter().zip(locked) {
-            if !matches!(locked, LockedValue::Locked { value: Some(_), .. })
-                && let Some(error) = self.missing.remove(key)
-            {
+        let there = held_where_there(ctx, &keys).await?;
+        for (key, there) in keys.iter().zip(there) {
+            if !there && let Some(error) = self.missing.remove(key) {
                 return Err(error);
             }
         }
@@ -310,6 +302,32 @@ pub(crate) fn parent_key(
         ROWS_INDEX => parent.row_keys.of_values(&values)?,
         id => parent.index(id)?.keys.prefix_of(&values)?,
     }))
+}
+
+/// Which of `keys` parents have; those are kept from being removed. A parent that is only being
+/// inserted by somebody else is not there, and not waited for.
+async fn held_where_there(ctx: &ExecContext, keys: &[Key]) -> SqlResult<Vec<bool>> {
+    let at_once = ctx.txn.lock(keys, LockMode::KeyShare, WaitPolicy::NoWait).await;
+    let busy = matches!(at_once, Err(KvError::LockNotAvailable { .. }));
+    let (wanted, locked) = match at_once {
+        Err(_) if busy => {
+            let newest = ctx.txn.multi_get(keys, ReadAt::Latest).await?;
+            let there = keys.iter().zip(newest).filter(|(_, newest)| newest.is_some());
+            let there: Vec<Key> = there.map(|(key, _)| key.clone()).collect();
+            let locked = ctx.txn.lock(&there, LockMode::KeyShare, ctx.wait()).await?;
+            (there, locked)
+        }
+        other => (keys.to_vec(), other?),
+    };
+    let mut held = HashSet::with_capacity(wanted.len());
+    for (key, locked) in wanted.into_iter().zip(locked) {
+        match locked {
+            LockedValue::Locked { value: Some(_), .. } => drop(held.insert(key)),
+            LockedValue::Locked { value: None, .. } => {}
+            LockedValue::Skipped => return Err(lock_refused()),
+        }
+    }
+    Ok(keys.iter().map(|key| held.contains(key)).collect())
 }
 
 /// NO ACTION: another row may have taken over the key.
