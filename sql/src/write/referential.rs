@@ -22,7 +22,7 @@ use catalog::{
 };
 use core_domain::{Key, KvError, LockMode, LockedValue, ReadAt, WaitPolicy};
 use datum::{ColumnType, Datum, eq_as};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// What a statement's row changes demand of other tables.
@@ -307,27 +307,24 @@ pub(crate) fn parent_key(
 /// Which of `keys` parents have; those are kept from being removed. A parent that is only being
 /// inserted by somebody else is not there, and not waited for.
 async fn held_where_there(ctx: &ExecContext, keys: &[Key]) -> SqlResult<Vec<bool>> {
-    let at_once = ctx.txn.lock(keys, LockMode::KeyShare, WaitPolicy::NoWait).await;
-    let busy = matches!(at_once, Err(KvError::LockNotAvailable { .. }));
-    let (wanted, locked) = match at_once {
-        Err(_) if busy => {
-            let newest = ctx.txn.multi_get(keys, ReadAt::Latest).await?;
-            let there = keys.iter().zip(newest).filter(|(_, newest)| newest.is_some());
-            let there: Vec<Key> = there.map(|(key, _)| key.clone()).collect();
-            let locked = ctx.txn.lock(&there, LockMode::KeyShare, ctx.wait()).await?;
-            (there, locked)
-        }
-        other => (keys.to_vec(), other?),
+    let is_there = |locked: LockedValue| match locked {
+        LockedValue::Locked { value, .. } => Ok(value.is_some()),
+        LockedValue::Skipped => Err(lock_refused()),
     };
-    let mut held = HashSet::with_capacity(wanted.len());
-    for (key, locked) in wanted.into_iter().zip(locked) {
-        match locked {
-            LockedValue::Locked { value: Some(_), .. } => drop(held.insert(key)),
-            LockedValue::Locked { value: None, .. } => {}
-            LockedValue::Skipped => return Err(lock_refused()),
-        }
+    match ctx.txn.lock(keys, LockMode::KeyShare, WaitPolicy::NoWait).await {
+        Ok(locked) => return locked.into_iter().map(is_there).collect(),
+        Err(KvError::LockNotAvailable { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
-    Ok(keys.iter().map(|key| held.contains(key)).collect())
+    let newest = ctx.txn.multi_get(keys, ReadAt::Latest).await?;
+    let mut there: Vec<bool> = newest.iter().map(Option::is_some).collect();
+    let wanted = keys.iter().zip(&there).filter(|(_, there)| **there);
+    let wanted: Vec<Key> = wanted.map(|(key, _)| key.clone()).collect();
+    let locked = ctx.txn.lock(&wanted, LockMode::KeyShare, ctx.wait()).await?;
+    for (there, locked) in there.iter_mut().filter(|there| **there).zip(locked) {
+        *there = is_there(locked)?;
+    }
+    Ok(there)
 }
 
 /// NO ACTION: another row may have taken over the key.
