@@ -5,7 +5,7 @@
 //! (53200); rows beyond `ROWS_MAX` are refused.
 
 use super::Session;
-use super::statement::{Produced, limits, run_rows};
+use super::statement::{Produced, run_rows};
 use super::transaction::Block;
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
