@@ -14,7 +14,7 @@
 use crate::error::SqlResult;
 use crate::server::Server;
 use crate::session::SessionCore;
-use crate::table_locks::{Hold, TableLock};
+use crate::table_locks::{Hold, TableWait};
 use catalog::Catalog;
 use catalog::virtual_tables::LockInfo;
 use core_domain::{LockMode, LockWait, TxnId};
@@ -29,8 +29,8 @@ pub(crate) struct Locks {
     /// Transactions of this node that have written something.
     written: BTreeSet<u64>,
     waits: Vec<LockWait>,
-    tables: Vec<TableLock>,
-    table_waits: Vec<(TableLock, Vec<u64>)>,
+    tables: Vec<TableWait>,
+    table_waits: Vec<(TableWait, Vec<u64>)>,
 }
 
 impl Locks {
@@ -141,7 +141,7 @@ impl Locks {
         }));
     }
 
-    fn table_info(&self, catalog: &Catalog, lock: &TableLock, granted: bool) -> Option<LockInfo> {
+    fn table_info(&self, catalog: &Catalog, lock: &TableWait, granted: bool) -> Option<LockInfo> {
         Some(LockInfo {
             kind: "relation",
             database: database_of(catalog, lock.table),

@@ -45,91 +45,83 @@ pub(crate) enum Hold {
     Alone,
 }
 
-#[derive(Default)]
-pub(crate) struct TableLocks {
-    tables: Mutex<HashMap<u32, Holders>>,
-    released: Notify,
-    /// Holds of [`Hold::Alone`].
-    alone: AtomicUsize,
-    waiting: Mutex<Vec<TableLock>>,
-}
-
-/// A table as some transaction holds it or wants to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TableLock {
-    pub table: u32,
-    pub hold: Hold,
-    pub owner: u64,
-}
-
 impl Hold {
     fn conflicts_with(self, other: Hold) -> bool {
         use Hold::*;
         match (self, other) {
             (Alone, _) | (_, Alone) => true,
-            (Read, _) | (_, Read) | (Write, Write) => false,
-            (Write, Still) | (Still, Write) | (Still, Still) => true,
+            (Still, Still | Write) | (Write, Still) => true,
+            (Write, Write) | (Read, _) | (_, Read) => false,
         }
-    }
-}
-
-impl TableLocks {
-    pub fn held(&self) -> Vec<TableLock> {
-        let tables = self.tables.lock();
-        let all = tables.iter().flat_map(|(table, holders)| {
-            holders.who.iter().map(|(owner, hold)| (*table, *owner, *hold))
-        });
-        all.map(|(table, owner, hold)| TableLock { table, hold, owner }).collect()
-    }
-
-    /// Who waits, and for which others.
-    pub fn waits(&self) -> Vec<(TableLock, Vec<u64>)> {
-        let waiting = self.waiting.lock().clone();
-        if waiting.is_empty() {
-            return Vec::new();
-        }
-        let held = self.held();
-        let against = |wait: &TableLock| {
-            let others = held.iter().filter(|lock| {
-                lock.table == wait.table
-                    && lock.owner != wait.owner
-                    && lock.hold.conflicts_with(wait.hold)
-            });
-            others.map(|lock| lock.owner).collect()
-        };
-        waiting.iter().map(|wait| (*wait, against(wait))).collect()
-    }
-
-    /// Whether a reader may have to wait.
-    pub fn any_alone(&self) -> bool {
-        self.alone.load(Ordering::Acquire) > 0
     }
 }
 
 #[derive(Default)]
+pub(crate) struct TableLocks {
+    state: Mutex<State>,
+    released: Notify,
+    /// Holds of [`Hold::Alone`].
+    alone: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    tables: HashMap<u32, Holders>,
+    waiting: Vec<TableWait>,
+}
+
+#[derive(Default)]
 struct Holders {
-    readers: u32,
-    writers: u32,
-    still: u32,
-    alone: u32,
-    /// Whose `still` and `alone` are.
-    owner: Option<u64>,
-    /// Everybody, for pg_locks.
-    who: Vec<(u64, Hold)>,
+    /// By owner.
+    held: Vec<(u64, Hold)>,
 }
 
 impl Holders {
-    fn count(&mut self, hold: Hold) -> &mut u32 {
-        match hold {
-            Hold::Read => &mut self.readers,
-            Hold::Write => &mut self.writers,
-            Hold::Still => &mut self.still,
-            Hold::Alone => &mut self.alone,
-        }
+    fn in_the_way(&self, owner: u64, hold: Hold) -> impl Iterator<Item = u64> + '_ {
+        let others = self.held.iter().filter(move |(other, _)| *other != owner);
+        others.filter(move |(_, held)| held.conflicts_with(hold)).map(|(other, _)| *other)
+    }
+}
+
+/// A lock on a table that somebody has or waits for. Owners are transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableWait {
+    pub table: u32,
+    pub owner: u64,
+    pub hold: Hold,
+}
+
+impl TableWait {
+    fn new(table: u32, owner: u64, hold: Hold) -> Self {
+        Self { table, owner, hold }
+    }
+}
+
+impl TableLocks {
+    /// Whether a reader may have to wait.
+    pub fn any_alone(&self) -> bool {
+        self.alone.load(Ordering::Acquire) > 0
     }
 
-    fn is_free(&self) -> bool {
-        self.readers + self.writers + self.still + self.alone == 0
+    pub fn held(&self) -> Vec<TableWait> {
+        let state = self.state.lock();
+        let mut held = Vec::new();
+        for (table, holders) in &state.tables {
+            let locks = holders.held.iter();
+            held.extend(locks.map(|(owner, hold)| TableWait::new(*table, *owner, *hold)));
+        }
+        held
+    }
+
+    /// Who waits, and for which other owners.
+    pub fn waits(&self) -> Vec<(TableWait, Vec<u64>)> {
+        let state = self.state.lock();
+        let waits = state.waiting.iter().map(|wait| {
+            let holders = state.tables.get(&wait.table);
+            let blockers = holders.into_iter().flat_map(|h| h.in_the_way(wait.owner, wait.hold));
+            (*wait, blockers.collect())
+        });
+        waits.collect()
     }
 }
 
@@ -149,7 +141,7 @@ impl TableGuards {
     /// Waits until `table` can be held so.
     ///
     /// # Errors
-    /// 55P03 after [`WAIT_MAX`] or `lock_timeout`, and whatever else ends the statement.
+    /// What ends the wait: `limits`, or 55P03 after [`WAIT_MAX`].
     pub async fn hold(
         &mut self,
         table: u32,
@@ -163,6 +155,36 @@ impl TableGuards {
         Box::pin(self.wait(table, hold, core, limits)).await
     }
 
+    /// How many are held: what [`release_to`](Self::release_to) returns to.
+    pub fn mark(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Gives back what was taken since there were `mark`.
+    pub fn release_to(&mut self, mark: usize) {
+        if self.held.len() <= mark {
+            return;
+        }
+        let locks = &self.locks.table_locks;
+        let mut state = locks.state.lock();
+        let crowded = state.tables.len() > IDLE_TABLES_MAX;
+        for (table, hold) in self.held.drain(mark..) {
+            let Some(holders) = state.tables.get_mut(&table) else { continue };
+            let ours = (self.owner, hold);
+            if let Some(at) = holders.held.iter().position(|held| *held == ours) {
+                holders.held.swap_remove(at);
+            }
+            if hold == Hold::Alone {
+                locks.alone.fetch_sub(1, Ordering::Release);
+            }
+            if crowded && holders.held.is_empty() {
+                state.tables.remove(&table);
+            }
+        }
+        drop(state);
+        locks.released.notify_waiters();
+    }
+
     async fn wait(
         &mut self,
         table: u32,
@@ -171,10 +193,10 @@ impl TableGuards {
         limits: Limits,
     ) -> SqlResult<()> {
         let server = self.locks.clone();
-        let lock = TableLock { table, hold, owner: self.owner };
-        server.table_locks.waiting.lock().push(lock);
-        let _waiting = Waiting { locks: &server.table_locks, lock };
-        let held = async {
+        let wait = TableWait::new(table, self.owner, hold);
+        server.table_locks.state.lock().waiting.push(wait);
+        let _waiting = Waiting { locks: &server.table_locks, wait };
+        let acquired = async {
             loop {
                 let released = server.table_locks.released.notified();
                 tokio::pin!(released);
@@ -187,7 +209,7 @@ impl TableGuards {
         };
         tokio::select! {
             biased;
-            () = held => Ok(()),
+            () = acquired => Ok(()),
             error = limits.lock_reached(core) => Err(error),
             () = tokio::time::sleep(WAIT_MAX) => {
                 Err(SqlError::new("55P03", "canceling statement due to a wait for a table lock")
@@ -197,80 +219,31 @@ impl TableGuards {
     }
 
     fn try_hold(&mut self, table: u32, hold: Hold) -> bool {
-        let mut tables = self.locks.table_locks.tables.lock();
-        let holders = tables.entry(table).or_default();
-        let ours = |hold| u32::from(self.held.contains(&(table, hold)));
-        let changed_by_another = holders.owner.is_some_and(|owner| owner != self.owner);
-        let read_by_others = holders.readers > ours(Hold::Read);
-        let written_by_others = holders.writers > ours(Hold::Write);
-        let refused = match hold {
-            Hold::Read => changed_by_another && holders.alone > 0,
-            Hold::Write => changed_by_another,
-            Hold::Still => changed_by_another || written_by_others,
-            Hold::Alone => changed_by_another || written_by_others || read_by_others,
-        };
-        if refused {
+        let mut state = self.locks.table_locks.state.lock();
+        let holders = state.tables.entry(table).or_default();
+        if holders.in_the_way(self.owner, hold).next().is_some() {
             return false;
         }
-        *holders.count(hold) += 1;
-        match hold {
-            Hold::Read | Hold::Write => {}
-            Hold::Still => holders.owner = Some(self.owner),
-            Hold::Alone => {
-                holders.owner = Some(self.owner);
-                self.locks.table_locks.alone.fetch_add(1, Ordering::Release);
-            }
+        holders.held.push((self.owner, hold));
+        if hold == Hold::Alone {
+            self.locks.table_locks.alone.fetch_add(1, Ordering::Release);
         }
-        holders.who.push((self.owner, hold));
         self.held.push((table, hold));
         true
-    }
-
-    /// How many are held: what [`release_to`](Self::release_to) returns to.
-    pub fn mark(&self) -> usize {
-        self.held.len()
-    }
-
-    /// Gives back what was taken since there were `mark`.
-    pub fn release_to(&mut self, mark: usize) {
-        if self.held.len() <= mark {
-            return;
-        }
-        let locks = &self.locks.table_locks;
-        let mut tables = locks.tables.lock();
-        let crowded = tables.len() > IDLE_TABLES_MAX;
-        for (table, hold) in self.held.drain(mark..) {
-            let Some(holders) = tables.get_mut(&table) else { continue };
-            *holders.count(hold) -= 1;
-            if let Some(at) = holders.who.iter().position(|who| *who == (self.owner, hold)) {
-                holders.who.swap_remove(at);
-            }
-            if hold == Hold::Alone {
-                locks.alone.fetch_sub(1, Ordering::Release);
-            }
-            if holders.still + holders.alone == 0 {
-                holders.owner = None;
-            }
-            if crowded && holders.is_free() {
-                tables.remove(&table);
-            }
-        }
-        drop(tables);
-        locks.released.notify_waiters();
     }
 }
 
 /// A line among the waiting, also when the wait is dropped.
 struct Waiting<'a> {
     locks: &'a TableLocks,
-    lock: TableLock,
+    wait: TableWait,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.locks.waiting.lock();
-        if let Some(at) = waiting.iter().position(|lock| *lock == self.lock) {
-            waiting.swap_remove(at);
+        let mut state = self.locks.state.lock();
+        if let Some(at) = state.waiting.iter().position(|wait| *wait == self.wait) {
+            state.waiting.swap_remove(at);
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct TxnState {
     pub snapshot: Option<Timestamp>,
     pub buffer: WriteBuffer,
     pub locked: HashMap<Key, HeldLock>,
-    /// What was locked since there have been savepoints, oldest first.
+    /// What was asked for since there have been savepoints, oldest first.
     lock_steps: Vec<LockStep>,
     /// One key of every range where locks were asked for: where to release.
     pub touched: HashMap<RangeId, Key>,
@@ -58,7 +58,7 @@ pub(crate) struct HeldLock {
     pub seen: Timestamp,
 }
 
-/// A lock taken or made stronger after a savepoint.
+/// A lock that was asked for, or asked to be stronger, after a savepoint.
 struct LockStep {
     /// The latest one at the time.
     savepoint: SavepointId,
@@ -83,9 +83,9 @@ impl TxnState {
                     held.mode = mode;
                     weakened.push((key, mode));
                 }
-                (None, Some(_)) => freed.push(key),
                 // Unlocked since.
-                (_, None) => {}
+                (Some(_), None) => {}
+                (None, _) => freed.push(key),
             }
         }
         (freed, weakened)
@@ -365,6 +365,19 @@ impl Transaction {
         }
     }
 
+    /// Remembers what is about to be locked, if there is a savepoint: a request that fails or is given
+    /// up may have locked some of it.
+    fn note_steps(&self, keys: &[Key], mode: LockMode) {
+        let mut state = self.state.lock();
+        let Some(savepoint) = state.buffer.last_savepoint() else { return };
+        for key in keys {
+            let before = state.locked.get(key).map(|held| held.mode);
+            if before.is_none_or(|before| before < mode) {
+                state.lock_steps.push(LockStep { savepoint, key: key.clone(), before });
+            }
+        }
+    }
+
     /// Remembers a lock; own writes lie over the committed value.
     fn note_lock(&self, key: &Key, mode: LockMode, locked: LockedValue) -> KvResult<LockedValue> {
         let LockedValue::Locked { value, committed_at } = locked else { return Ok(locked) };
@@ -375,8 +388,6 @@ impl Transaction {
         if key.is_advisory() {
             state.confirmed.get_or_insert_with(Instant::now);
         }
-        let savepoint = state.buffer.last_savepoint();
-        let before = savepoint.and_then(|_| state.locked.get(key).map(|held| held.mode));
         let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
         if held.seen != committed_at {
             if held.mode != LockMode::KeyShare || value.is_none() {
@@ -387,11 +398,6 @@ impl Transaction {
             held.seen = committed_at;
         }
         held.mode = held.mode.max(mode);
-        if let Some(savepoint) = savepoint
-            && before.is_none_or(|before| before < mode)
-        {
-            state.lock_steps.push(LockStep { savepoint, key: key.clone(), before });
-        }
         let value = match state.buffer.get(key) {
             Some(own) => own.clone(),
             None => value,
@@ -548,6 +554,7 @@ impl KvTransaction for Transaction {
             let left = &keys[answers.len()..];
             let descriptor = self.shared.sender.locate(&left[0]).await?;
             let run = left.iter().take_while(|key| descriptor.span.contains(key)).count().max(1);
+            self.note_steps(&left[..run], mode);
             let Some(locked) = self.lock_in_range(&descriptor, &left[..run], mode, wait).await?
             else {
                 continue;

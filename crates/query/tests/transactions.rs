@@ -242,6 +242,11 @@ async fn a_savepoint_gives_back_the_locks_taken_since() {
         let refused = waiter.lock(&[key(held)], LockMode::Exclusive, now).await.unwrap_err();
         assert!(matches!(refused, KvError::LockNotAvailable { .. }), "{held}: {refused}");
     }
+    // Of a request that fails, some may have been locked.
+    let some = txn.lock(&[key("d"), key("z")], LockMode::Exclusive, now).await.unwrap_err();
+    assert!(matches!(some, KvError::LockNotAvailable { .. }), "{some}");
+    txn.release_since(inner).await.unwrap();
+    waiter.lock(&[key("d")], LockMode::Exclusive, now).await.unwrap();
     waiter.rollback().await;
     // Taken again after the return, and given back by the next one.
     txn.lock(&[key("z")], LockMode::Exclusive, WAIT).await.unwrap();

@@ -44,17 +44,13 @@ impl Session {
             let owner = self.open_transaction(&plan).await?.id().0;
             let limits = self.limits();
             for table in &plan.shared_tables {
-                self.txn
-                    .guards(&self.server, owner)
-                    .hold(*table, Hold::Write, &self.core, limits)
-                    .await?;
+                let guards = self.txn.guards(&self.server, owner);
+                guards.hold(*table, Hold::Write, &self.core, limits).await?;
             }
             if self.txn.is_explicit() || self.server.table_locks.any_alone() {
                 for table in &plan.read_tables {
-                    self.txn
-                        .guards(&self.server, owner)
-                        .hold(*table, Hold::Read, &self.core, limits)
-                        .await?;
+                    let guards = self.txn.guards(&self.server, owner);
+                    guards.hold(*table, Hold::Read, &self.core, limits).await?;
                 }
             }
             // Who changes the catalog is alone in that.

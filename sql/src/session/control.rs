@@ -232,8 +232,8 @@ impl Session {
             name: name.to_owned(),
             kv: self.txn.kv.as_ref().map(|kv| kv.savepoint()),
             settings_mark: self.core.settings.lock().mark(),
-            advisory_mark: self.core.advisory.mark(),
             guards_mark: self.txn.guards.as_ref().map_or(0, TableGuards::mark),
+            advisory_mark: self.core.advisory.mark(),
             catalog: self.txn.catalog.clone(),
             at_commit: self.txn.at_commit.clone(),
         };
@@ -295,6 +295,7 @@ impl Session {
             }
             return;
         }
+        self.core.advisory.end_transaction().await;
         if let Some(kv) = &self.txn.kv {
             kv.rollback().await;
         }

@@ -57,9 +57,9 @@ pub(crate) struct Savepoint {
     pub name: String,
     pub kv: Option<SavepointId>,
     pub settings_mark: usize,
-    pub advisory_mark: usize,
     /// Of the tables held.
     pub guards_mark: usize,
+    pub advisory_mark: usize,
     pub catalog: Option<Arc<Catalog>>,
     pub at_commit: AtCommit,
 }

@@ -10,7 +10,7 @@
 //! record.rs      status records, markers, intents: their bytes
 //! read.rs        Get, Scan                 under rule 1
 //! try_read.rs    a read of one key, if nothing has to be waited for
-//! lock.rs        Lock, Release, ReleaseKeys, Heartbeat
+//! lock.rs        Lock, Release, ReleaseKeys, WeakenKeys, Heartbeat
 //! advisory.rs    Reassert: locks that guard nothing stored
 //! deadlock.rs    circles of waiters through several nodes
 //! commit.rs      Commit in one phase       under rules 1, 3, 4

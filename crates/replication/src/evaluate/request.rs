@@ -76,14 +76,14 @@ pub enum RangeRequest {
     Draw { count: u32 },
     /// Frees some locks of a transaction that goes on → `Done`. `keys` must lie in the range.
     ReleaseKeys { txn: TxnId, keys: Vec<Key> },
+    /// The transaction lives and holds these advisory locks → `Done`, or `Aborted` if one was lost.
+    Reassert { txn: TxnId, locks: Vec<(Key, LockMode)> },
     /// Holds locks in these weaker modes from now on → `Done`. The keys must lie in the range.
     WeakenKeys { txn: TxnId, locks: Vec<(Key, LockMode)> },
     /// System range only → `Victims`.
     ReportWaits(WaitReport),
     /// System range only → `Waits`: those that were reported.
     ListWaits,
-    /// The transaction lives and holds these advisory locks → `Done`, or `Aborted` if one was lost.
-    Reassert { txn: TxnId, locks: Vec<(Key, LockMode)> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
