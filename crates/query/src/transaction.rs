@@ -32,6 +32,8 @@ pub(crate) struct Transaction {
     began: Instant,
     me: Weak<Transaction>,
     pub(crate) state: Mutex<TxnState>,
+    /// Advisory locks are either asserted or given back.
+    turn: tokio::sync::Mutex<()>,
 }
 
 pub(crate) struct TxnState {
@@ -46,8 +48,6 @@ pub(crate) struct TxnState {
     pub ended: bool,
     /// When the leaders last confirmed the advisory locks; `None`: there are none.
     pub confirmed: Option<Instant>,
-    /// Counts calls of `unlock`: an assertion under way at the time proves nothing.
-    pub unlocks: u64,
     guarantee: Guarantee,
 }
 
@@ -100,6 +100,7 @@ impl Transaction {
             options,
             began: Instant::now(),
             me: me.clone(),
+            turn: tokio::sync::Mutex::default(),
             state: Mutex::new(TxnState {
                 snapshot: None,
                 buffer: WriteBuffer::default(),
@@ -108,7 +109,6 @@ impl Transaction {
                 touched: HashMap::new(),
                 ended: false,
                 confirmed: None,
-                unlocks: 0,
                 guarantee: Guarantee::default(),
             }),
         })
@@ -175,33 +175,25 @@ impl Transaction {
         if self.running().is_err() {
             return;
         }
-        let (asserted, unlocks) = {
+        let _turn = self.turn.lock().await;
+        let asserted: Vec<(Key, LockMode)> = {
             let state = self.state.lock();
-            if state.confirmed.is_none() {
-                return;
-            }
             let advisory = state.locked.iter().filter(|(key, _)| key.is_advisory());
-            let held: Vec<_> = advisory.map(|(key, held)| (key.clone(), held.mode)).collect();
-            (held, state.unlocks)
+            advisory.map(|(key, held)| (key.clone(), held.mode)).collect()
         };
+        if asserted.is_empty() {
+            return;
+        }
         let sent = Instant::now();
-        let keys: Vec<Key> = asserted.iter().map(|(key, _)| key.clone()).collect();
         let answer = self.assert_all(asserted).await;
-        let strays: Vec<Key> = {
-            let mut state = self.state.lock();
-            match &answer {
-                Ok(()) => state.confirmed = state.confirmed.map(|at| at.max(sent)),
-                Err(KvError::Aborted { .. }) if state.unlocks == unlocks => {
-                    tracing::warn!(txn = %self.id, "an advisory lock was lost");
-                    state.ended = true;
-                }
-                Err(error) => tracing::debug!(txn = %self.id, %error, "locks not asserted"),
+        let mut state = self.state.lock();
+        match answer {
+            Ok(()) => state.confirmed = state.confirmed.map(|at| at.max(sent)),
+            Err(KvError::Aborted { .. }) => {
+                tracing::warn!(txn = %self.id, "an advisory lock was lost");
+                state.ended = true;
             }
-            keys.into_iter().filter(|key| !state.locked.contains_key(key)).collect()
-        };
-        // Unlocked meanwhile, perhaps before a new leader took the assertion for the truth.
-        if let Err(error) = self.release_keys(strays).await {
-            tracing::debug!(txn = %self.id, %error, "unlocked keys left to the end");
+            Err(error) => tracing::debug!(txn = %self.id, %error, "locks not asserted"),
         }
     }
 
@@ -576,6 +568,11 @@ impl KvTransaction for Transaction {
         if keys.is_empty() {
             return Ok(());
         }
+        // What is being asserted is held, until that is done.
+        let _turn = match self.has_advisory_locks() {
+            true => Some(self.turn.lock().await),
+            false => None,
+        };
         let unwritten: Vec<Key> = {
             let mut state = self.state.lock();
             let unwritten = keys.iter().filter(|key| state.buffer.get(key).is_none());
@@ -583,7 +580,6 @@ impl KvTransaction for Transaction {
             for key in &unwritten {
                 state.locked.remove(key);
             }
-            state.unlocks += 1;
             if state.confirmed.is_some() && !state.locked.keys().any(Key::is_advisory) {
                 state.confirmed = None;
             }

@@ -295,7 +295,6 @@ impl Session {
             }
             return;
         }
-        self.core.advisory.end_transaction().await;
         if let Some(kv) = &self.txn.kv {
             kv.rollback().await;
         }

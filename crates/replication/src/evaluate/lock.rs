@@ -1,6 +1,6 @@
 //! Taking locks: the newest value of a key that nobody else can change until the end.
 
-use super::deadlock::WaitReport;
+use super::deadlock::{Victim, WaitReport};
 use super::lock_table::{Acquired, Ticket, Wake};
 use super::read::foreign_write;
 use super::record::IntentReader;
@@ -214,7 +214,8 @@ impl Place<'_> {
         let admission = self.admit().await?;
         let victims = self.evaluator.graph.lock().report(self.now(), admission.term, report);
         for victim in &victims {
-            tracing::info!(waiter = %victim.waiter, key = %victim.key, holder = %victim.holder, "deadlock");
+            let Victim { waiter, key, holder, .. } = victim;
+            tracing::info!(%waiter, %key, %holder, "deadlock");
         }
         Ok(RangeResponse::Victims(victims))
     }
