@@ -61,6 +61,7 @@ impl SimpleClient {
     /// Everything up to ReadyForQuery, or up to a fatal error.
     async fn answer(&mut self) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
+        let mut notices_end = 0;
         loop {
             let kind = match self.stream.read_u8().await {
                 Ok(kind) => kind,
@@ -74,8 +75,16 @@ impl SimpleClient {
             self.stream.read_exact(&mut body).await?;
             match kind {
                 b'D' => lines.push(row(&body)),
-                b'C' => lines.push(text(body.strip_suffix(&[0]).unwrap_or(&body))),
-                b'E' | b'N' => lines.push(report(&body)),
+                b'C' => {
+                    lines.push(text(body.strip_suffix(&[0]).unwrap_or(&body)));
+                    notices_end = lines.len();
+                }
+                b'E' => lines.push(report(&body)),
+                // Before the rows of its statement, whenever it came.
+                b'N' => {
+                    lines.insert(notices_end, report(&body));
+                    notices_end += 1;
+                }
                 b'Z' => return Ok(lines),
                 _ => {}
             }
