@@ -227,7 +227,7 @@ async fn a_deadlock_of_an_advisory_lock_and_a_row_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pg_locks_and_pg_stat_activity_show_holders_and_waiters() {
     let db = Database::new();
-    let (mut a, mut b, mut c) = (db.connect().await, db.connect().await, db.connect().await);
+    let (mut a, mut b, c) = (db.connect().await, db.connect().await, db.connect().await);
     let mut watch = db.connect().await;
     a.run("create table t (id int primary key, n int); insert into t values (1, 1)").await;
     let (pid_a, pid_b, pid_c) =

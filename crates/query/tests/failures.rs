@@ -161,7 +161,8 @@ async fn a_deadlock_through_two_nodes_is_broken_also_after_the_detector_moved() 
             let older = older.clone();
             tokio::spawn(async move { older.lock(&[key("z")], LockMode::Exclusive, WAIT).await })
         };
-        let closing = younger.lock(&[key("a")], LockMode::Exclusive, WAIT);
+        let wanted = [key("a")];
+        let closing = younger.lock(&wanted, LockMode::Exclusive, WAIT);
         let closing = tokio::time::timeout(Duration::from_secs(5), closing).await;
         let error = closing.expect("found").expect_err("the younger one gives way");
         let KvError::Deadlock { waiter, holder, .. } = error else { panic!("{error}") };
