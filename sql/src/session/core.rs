@@ -108,6 +108,10 @@ impl SessionCore {
         self.has_notices.store(true, Ordering::Release);
     }
 
+    pub fn has_notices(&self) -> bool {
+        self.has_notices.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn take_notices(&self) -> Vec<Notice> {
         if !self.has_notices.swap(false, Ordering::AcqRel) {
             return Vec::new();
