@@ -94,6 +94,53 @@ async fn an_update_waits_and_sees_the_newest_row() {
     b.expect(&[("select * from t order by id", "1|111\n2|120\nSELECT 2")]).await;
 }
 
+/// As in PostgreSQL: the error ends what the block holds, not the ROLLBACK that follows some day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_block_holds_neither_rows_nor_tables() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    let mut b = db.connect().await;
+    a.run("create table t (id int primary key, n int); insert into t values (1, 10)").await;
+    b.run("set statement_timeout = 5000").await;
+    for failure in ["select 1 / 0", "select nothing from t", "selec", "savepoint a b"] {
+        a.expect(&[("begin", "BEGIN"), ("update t set n = n + 1", "UPDATE 1")]).await;
+        assert!(a.run(failure).await.starts_with("ERROR"), "{failure}");
+        b.expect(&[("update t set n = n + 1 where id = 1", "UPDATE 1")]).await;
+        b.expect(&[("alter table t add column x int", "ALTER TABLE")]).await;
+        b.expect(&[("alter table t drop column x", "ALTER TABLE")]).await;
+        assert!(a.run("select 1").await.starts_with("ERROR 25P02"), "{failure}");
+        a.expect(&[("commit", "ROLLBACK")]).await;
+    }
+    a.expect(&[("select * from t", "1|14\nSELECT 1")]).await;
+}
+
+/// A block that has read a table keeps it from being changed; and a change keeps readers waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_and_schema_changes_wait_for_each_other() {
+    let db = Database::new();
+    let mut a = db.connect().await;
+    a.run("create table t (id int primary key, n int); insert into t values (1, 10)").await;
+    for (held, other, answer) in [
+        ("select n from t where id = 1", "truncate t", "TRUNCATE TABLE"),
+        ("truncate t", "select n from t where id = 1", "SELECT 0"),
+        ("alter table t add column x int", "select count(*) from t", "0\nSELECT 1"),
+    ] {
+        let mut b = db.connect().await;
+        a.expect(&[("begin", "BEGIN")]).await;
+        assert!(!a.run(held).await.starts_with("ERROR"), "{held}");
+        let waiting = tokio::spawn(async move { b.run(other).await });
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished(), "{held}; {other}");
+        a.expect(&[("commit", "COMMIT")]).await;
+        assert_eq!(waiting.await.unwrap(), answer, "{held}; {other}");
+    }
+    // An index takes nothing from a reader.
+    let mut b = db.connect().await;
+    a.expect(&[("begin", "BEGIN"), ("select count(*) from t", "0\nSELECT 1")]).await;
+    b.expect(&[("create index on t (n)", "CREATE INDEX")]).await;
+    a.expect(&[("commit", "COMMIT")]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_no_longer_qualifies_is_left_alone() {
     let db = Database::new();

@@ -159,6 +159,8 @@ impl Transaction {
             true => Vec::new(),
             false => locked
                 .into_iter()
+                // Nothing is stored under these: there is nothing to check.
+                .filter(|(key, _)| !key.is_advisory())
                 .map(|(key, held)| LockedKey { key, mode: held.mode, seen: held.seen })
                 .collect(),
         };

@@ -15,7 +15,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::{Handler, Transport, TransportError};
 use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
-use replication::evaluate::{Evaluator, Group, RangeError, RangeRequest, RangeResponse};
+use replication::evaluate::{
+    Evaluator, Group, RangeError, RangeRequest, RangeResponse, Victim, WaitEdge,
+};
 use replication::{
     Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
 };
@@ -133,6 +135,15 @@ impl RangeSender {
         let service = RangeService(Arc::downgrade(&sender));
         sender.transport.register(RANGE_SERVICE, Arc::new(service));
         sender
+    }
+
+    /// The waits in this node's queues; `again`: those of the last such call that go on.
+    pub(crate) fn own_waits(&self, again: bool) -> Vec<WaitEdge> {
+        self.evaluator.waits(again)
+    }
+
+    pub(crate) fn give_way(&self, victim: &Victim) {
+        self.evaluator.give_way(victim);
     }
 
     pub(crate) fn try_draw(&self) -> Option<core_domain::Timestamp> {
@@ -468,6 +479,11 @@ impl RangeSender {
             | RangeRequest::Get { .. }
             | RangeRequest::Scan { .. }
             | RangeRequest::Release { .. }
+            | RangeRequest::ReleaseKeys { .. }
+            | RangeRequest::Reassert { .. }
+            | RangeRequest::ReportWaits(_)
+            | RangeRequest::ListWaits
+            | RangeRequest::WeakenKeys { .. }
             | RangeRequest::Heartbeat { .. }
             | RangeRequest::Draw { .. } => {}
         }
@@ -598,6 +614,11 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::Validate { .. }
         | RangeRequest::FindTxn { .. }
         | RangeRequest::Release { .. }
+        | RangeRequest::ReleaseKeys { .. }
+        | RangeRequest::Reassert { .. }
+        | RangeRequest::ReportWaits(_)
+        | RangeRequest::ListWaits
+        | RangeRequest::WeakenKeys { .. }
         | RangeRequest::Heartbeat { .. }
         | RangeRequest::Draw { .. } => false,
     }

@@ -17,8 +17,9 @@ use async_trait::async_trait;
 use core_domain::write_buffer::{covered_span, rest_after};
 use core_domain::{
     Clock, CommitReceipt, Guarantee, IsolationLevel, Key, KvError, KvResult, KvStore,
-    KvTransaction, LockMode, LockedValue, ReadAt, ReadSet, SavepointId, ScanOptions, ScanPage,
-    Span, SystemClock, Timestamp, TxnId, TxnOptions, TxnStatus, Value, WaitPolicy, WriteBuffer,
+    KvTransaction, LockMode, LockWait, LockedValue, OtherWaits, ReadAt, ReadSet, SavepointId,
+    ScanOptions, ScanPage, Span, SystemClock, Timestamp, TxnId, TxnOptions, TxnStatus, Value,
+    WaitPolicy, WriteBuffer,
 };
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -44,6 +45,7 @@ struct Shared {
     /// Told whenever locks are released.
     released: Notify,
     clock: SystemClock,
+    others: Mutex<Option<OtherWaits>>,
 }
 
 /// The store. Clones share everything.
@@ -64,6 +66,7 @@ impl MemoryKv {
             state: Mutex::default(),
             released: Notify::new(),
             clock: SystemClock::default(),
+            others: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -154,18 +157,26 @@ impl State {
     }
 
     /// Whether waiting for `key` would close a circle back to `txn`.
-    fn would_deadlock(&self, txn: TxnId, key: &Key, mode: LockMode) -> bool {
+    fn would_deadlock(
+        &self,
+        txn: TxnId,
+        key: &Key,
+        mode: LockMode,
+        others: &[(TxnId, TxnId)],
+    ) -> bool {
         let mut seen = HashSet::new();
         let mut open = self.blockers(txn, key, mode);
         while let Some(holder) = open.pop() {
             if holder == txn {
                 return true;
             }
-            if seen.insert(holder)
-                && let Some((key, mode)) = self.waits.get(&holder)
-            {
+            if !seen.insert(holder) {
+                continue;
+            }
+            if let Some((key, mode)) = self.waits.get(&holder) {
                 open.extend(self.blockers(holder, key, *mode));
             }
+            open.extend(others.iter().filter(|(first, _)| *first == holder).map(|(_, next)| *next));
         }
         false
     }
@@ -208,6 +219,21 @@ impl KvStore for MemoryKv {
     async fn txn_status(&self, txn: TxnId) -> KvResult<TxnStatus> {
         let state = self.shared.state.lock();
         Ok(state.outcomes.get(&txn).copied().unwrap_or(TxnStatus::Unknown))
+    }
+
+    async fn lock_waits(&self) -> KvResult<Vec<LockWait>> {
+        let state = self.shared.state.lock();
+        let waits = state.waits.iter().map(|(waiter, (key, mode))| LockWait {
+            waiter: *waiter,
+            key: key.clone(),
+            mode: *mode,
+            blockers: state.blockers(*waiter, key, *mode),
+        });
+        Ok(waits.collect())
+    }
+
+    fn watch_waits(&self, others: OtherWaits) {
+        *self.shared.others.lock() = Some(others);
     }
 
     async fn split_at(&self, _key: &Key) -> KvResult<()> {
@@ -256,6 +282,7 @@ impl MemoryTransaction {
             let released = self.shared.released.notified();
             tokio::pin!(released);
             released.as_mut().enable();
+            let others = self.shared.others.lock().clone().map(|tell| tell()).unwrap_or_default();
             let _waiting = {
                 let own = self.own.lock();
                 let mut state = self.shared.state.lock();
@@ -269,7 +296,7 @@ impl MemoryTransaction {
                     WaitPolicy::SkipLocked => return Ok(LockedValue::Skipped),
                     WaitPolicy::Wait(_) => {}
                 }
-                if state.would_deadlock(self.id, key, mode) {
+                if state.would_deadlock(self.id, key, mode, &others) {
                     return Err(KvError::Deadlock { key: key.clone(), waiter: self.id, holder });
                 }
                 state.waits.insert(self.id, (key.clone(), mode));
@@ -303,9 +330,9 @@ impl MemoryTransaction {
         }
         let newest = state.newest(key);
         if self.options.isolation != IsolationLevel::ReadCommitted
-            && mode != LockMode::KeyShare
-            && let (Some((commit, other, _)), Some(snapshot)) = (&newest, own.snapshot)
+            && let (Some((commit, other, value)), Some(snapshot)) = (&newest, own.snapshot)
             && *commit > snapshot
+            && (mode != LockMode::KeyShare || value.is_none())
         {
             return Err(KvError::Conflict { key: key.clone(), other: *other });
         }
@@ -394,6 +421,20 @@ impl KvTransaction for MemoryTransaction {
             locked.push(self.lock_one(key, mode, wait).await?);
         }
         Ok(locked)
+    }
+
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
+        self.alive()?;
+        let own = self.own.lock();
+        let mut state = self.shared.state.lock();
+        for key in keys.iter().filter(|key| own.buffer.get(key).is_none()) {
+            if let Some(holders) = state.locks.get_mut(key) {
+                holders.retain(|(holder, _)| *holder != self.id);
+            }
+        }
+        state.locks.retain(|_, holders| !holders.is_empty());
+        self.shared.released.notify_waiters();
+        Ok(())
     }
 
     fn put(&self, key: Key, value: Value) -> KvResult<()> {

@@ -8,8 +8,10 @@ use crate::error::{SqlError, SqlResult};
 use crate::outcome::Outcome;
 use crate::settings::isolation_level;
 use crate::settings::registry::at;
+use crate::table_locks::TableGuards;
 use planner::{TxnModes, TxnPlan};
 use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 impl Session {
     pub(super) async fn control(&mut self, plan: &TxnPlan) -> SqlResult<Outcome> {
@@ -19,7 +21,7 @@ impl Session {
             TxnPlan::Rollback { chain } => self.rollback_command(*chain).await?,
             TxnPlan::Savepoint(name) => self.savepoint(name)?,
             TxnPlan::Release(name) => self.release_savepoint(name)?,
-            TxnPlan::RollbackTo(name) => self.rollback_to(name)?,
+            TxnPlan::RollbackTo(name) => self.rollback_to(name).await?,
             TxnPlan::SetTransaction(modes) => {
                 if self.txn.block == Block::None {
                     self.core.notice(SqlError::warning(
@@ -74,6 +76,7 @@ impl Session {
             isolation: self.effective.default_isolation,
             read_only: self.effective.default_read_only,
             started_at: now,
+            deadline: self.effective.transaction_timeout.map(|limit| Instant::now() + limit),
             ..Transaction::default()
         };
     }
@@ -241,6 +244,8 @@ impl Session {
             name: name.to_owned(),
             kv: self.txn.kv.as_ref().map(|kv| kv.savepoint()),
             settings_mark: self.core.settings.lock().mark(),
+            guards_mark: self.txn.guards.as_ref().map_or(0, TableGuards::mark),
+            advisory_mark: self.core.advisory.mark(),
             catalog: self.txn.catalog.clone(),
             at_commit: self.txn.at_commit.clone(),
         };
@@ -257,16 +262,14 @@ impl Session {
         Ok("RELEASE")
     }
 
-    fn rollback_to(&mut self, name: &str) -> SqlResult<&'static str> {
+    async fn rollback_to(&mut self, name: &str) -> SqlResult<&'static str> {
         if !self.txn.is_explicit() {
             return Err(no_block("ROLLBACK TO SAVEPOINT"));
         }
         let at = self.find_savepoint(name)?;
         self.txn.savepoints.truncate(at + 1);
+        self.undo_to_savepoint().await?;
         let savepoint = &self.txn.savepoints[at];
-        if let (Some(kv), Some(mark)) = (&self.txn.kv, savepoint.kv) {
-            kv.rollback_to(mark)?;
-        }
         self.txn.catalog.clone_from(&savepoint.catalog);
         self.txn.at_commit.clone_from(&savepoint.at_commit);
         self.core.settings.lock().rollback_to(savepoint.settings_mark);
@@ -274,6 +277,41 @@ impl Session {
         self.txn.stream_failed.store(false, Ordering::Release);
         self.renew_effective();
         Ok("ROLLBACK")
+    }
+
+    /// Undoes the writes since the latest savepoint, and frees what was locked since.
+    async fn undo_to_savepoint(&mut self) -> SqlResult<()> {
+        let Some(savepoint) = self.txn.savepoints.last() else { return Ok(()) };
+        if let (Some(kv), Some(mark)) = (&self.txn.kv, savepoint.kv) {
+            kv.rollback_to(mark)?;
+            if let Err(error) = kv.release_since(mark).await {
+                tracing::debug!(txn = %kv.id(), %error, "locks left to the transaction's end");
+            }
+        }
+        if let Some(guards) = &mut self.txn.guards {
+            guards.release_to(savepoint.guards_mark);
+        }
+        self.core.advisory.rollback_to(savepoint.advisory_mark).await;
+        Ok(())
+    }
+
+    /// If a block is open, it has failed just now: as in PostgreSQL, what it holds is free at once,
+    /// back to its latest savepoint, and not when the client gets round to saying ROLLBACK.
+    pub(super) async fn give_back(&mut self) {
+        if self.txn.block != Block::Explicit {
+            return;
+        }
+        if !self.txn.savepoints.is_empty() {
+            if let Err(error) = self.undo_to_savepoint().await {
+                tracing::debug!(%error, "locks left to the transaction's end");
+            }
+            return;
+        }
+        if let Some(kv) = &self.txn.kv {
+            kv.rollback().await;
+        }
+        self.txn.guards = None;
+        self.core.advisory.end_transaction().await;
     }
 
     fn find_savepoint(&self, name: &str) -> SqlResult<usize> {
@@ -293,6 +331,13 @@ impl Session {
             self.abort().await;
             return Err(failed_block());
         }
+        // Under a lock that is lost nothing may be committed.
+        if self.core.advisory.is_in_use()
+            && let Err(error) = self.core.advisory.check().await
+        {
+            self.abort().await;
+            return Err(error);
+        }
         self.hold_cursors();
         let txn = std::mem::take(&mut self.txn);
         if let Some(kv) = &txn.kv {
@@ -301,6 +346,7 @@ impl Session {
                 Err(error) => {
                     // Dropping the transaction rolls it back; a retry must not find its locks.
                     kv.rollback().await;
+                    self.core.advisory.end_transaction().await;
                     self.after_rollback();
                     return Err(self.explain_refused_commit(error.into(), txn.isolation));
                 }
@@ -312,6 +358,7 @@ impl Session {
         // The next statement must see the new schema before the tables are free again.
         drop(txn.guards);
         self.after_commit(txn.at_commit);
+        self.core.advisory.end_transaction().await;
         self.core.settings.lock().commit();
         self.end_block();
         Ok(())
@@ -332,6 +379,7 @@ impl Session {
         if let Some(kv) = &txn.kv {
             kv.rollback().await;
         }
+        self.core.advisory.end_transaction().await;
         self.after_rollback();
     }
 
@@ -344,6 +392,10 @@ impl Session {
     /// The statement was alone and only read: its rows keep the transaction, the session forgets it.
     pub(super) fn release(&mut self) {
         self.txn = Transaction::default();
+        if self.core.advisory.is_in_use() {
+            let core = self.core.clone();
+            tokio::spawn(async move { core.advisory.end_transaction().await });
+        }
         self.core.settings.lock().commit();
         self.end_block();
     }

@@ -149,12 +149,16 @@ impl Place<'_> {
         }
         let mut reader = PointReader::new(self.engine(), writes.len() + locked.len());
         let mut newest_of_all = Timestamp::ZERO;
-        let seen = writes.iter().map(|w| (&w.key, w.seen));
-        for (key, seen) in seen.chain(locked.iter().map(|l| (&l.key, Some(l.seen)))) {
+        let seen = writes.iter().map(|w| (&w.key, w.seen, LockMode::Exclusive));
+        let locked = locked.iter().map(|l| (&l.key, Some(l.seen), l.mode));
+        for (key, seen, mode) in seen.chain(locked) {
             let newest = reader.newest(key)?;
+            let there = newest.as_ref().is_some_and(|version| version.value.is_some());
             let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));
-            if seen.is_some_and(|seen| seen != commit) && !is_planted(PlantedBug::CommitTrustsLocks)
-            {
+            // Who holds the key alone lets others change the rest of its row, not remove it.
+            let may_change = mode == LockMode::KeyShare && there;
+            let lost = seen.is_some_and(|seen| seen != commit) && !may_change;
+            if lost && !is_planted(PlantedBug::CommitTrustsLocks) {
                 return Err(KvError::Conflict { key: key.clone(), other: start }.into());
             }
             newest_of_all = newest_of_all.max(commit);

@@ -1,6 +1,7 @@
 //! What can be asked of a range's leader, and what it answers. Sent between nodes by postcard, with
 //! the version of the service in its name.
 
+use super::deadlock::{Victim, WaitEdge, WaitReport};
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
@@ -81,6 +82,16 @@ pub enum RangeRequest {
     /// As `QueryTxn`; if the transaction is in progress it will not commit at or below `above`
     /// → `Status`, or `Pushed`.
     PushTxn { txn: TxnId, primary: Key, seen: Timestamp, now: Timestamp, above: Timestamp },
+    /// Frees some locks of a transaction that goes on → `Done`. `keys` must lie in the range.
+    ReleaseKeys { txn: TxnId, keys: Vec<Key> },
+    /// The transaction lives and holds these advisory locks → `Done`, or `Aborted` if one was lost.
+    Reassert { txn: TxnId, locks: Vec<(Key, LockMode)> },
+    /// Holds locks in these weaker modes from now on → `Done`. The keys must lie in the range.
+    WeakenKeys { txn: TxnId, locks: Vec<(Key, LockMode)> },
+    /// System range only → `Victims`.
+    ReportWaits(WaitReport),
+    /// System range only → `Waits`: those that were reported.
+    ListWaits,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +122,9 @@ pub enum RangeResponse {
     Pushed {
         above: Timestamp,
     },
+    /// Waits of the reporting node that must end.
+    Victims(Vec<Victim>),
+    Waits(Vec<WaitEdge>),
 }
 
 /// Another transaction's intent that is in the way.
