@@ -1,6 +1,7 @@
 //! What a session answers when it cannot do what was asked, in the fields of PostgreSQL's
 //! ErrorResponse and NoticeResponse.
 
+use crate::session::limits::ends_connection;
 use core_domain::{Key, KvError, TxnId};
 use std::fmt;
 
@@ -216,8 +217,12 @@ impl From<planner::PlanError> for SqlError {
 impl From<expr::ExprError> for SqlError {
     fn from(error: expr::ExprError) -> Self {
         let below = (*error).clone();
-        Self::from_below(below.sqlstate, below.message, below.detail, below.hint)
-            .with_position(below.position)
+        let mut error = Self::from_below(below.sqlstate, below.message, below.detail, below.hint)
+            .with_position(below.position);
+        if ends_connection(&error) {
+            error.severity = Severity::Fatal;
+        }
+        error
     }
 }
 

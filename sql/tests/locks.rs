@@ -249,7 +249,7 @@ async fn pg_locks_and_pg_stat_activity_show_holders_and_waiters() {
     let b = waiting(b, "update t set n = 3").await;
     let c = waiting(c, "select pg_advisory_lock(7 + 4294967296)").await;
     let waits = format!(
-        "select pid, locktype, mode, granted, relation::regclass from pg_locks \
+        "select pid, locktype, mode, granted, relation = 't'::regclass from pg_locks \
          where pid in ({pid_b}, {pid_c}) and locktype in ('tuple', 'transactionid', 'advisory') \
          order by pid, locktype"
     );

@@ -105,7 +105,7 @@ async fn dropped_rows_stay_for_whoever_still_reads_them() {
     for (table, ddl) in [("d", "drop table d"), ("t", "truncate t")] {
         a.run(&format!("create table {table} (id int primary key)")).await;
         a.run(&format!("insert into {table} select * from generate_series(1, 3000)")).await;
-        b.run("begin isolation level repeatable read").await;
+        // On its own: in a block the reader would hold the table.
         let all = b.prepare(&format!("select id from {table}")).await;
         let Outcome::Rows { mut rows, .. } = b.session.execute(&all, vec![]).await.unwrap() else {
             panic!("no rows")
@@ -119,7 +119,6 @@ async fn dropped_rows_stay_for_whoever_still_reads_them() {
         }
         assert_eq!(left, 2990, "{ddl} took rows from under a reader");
         drop(rows);
-        b.expect(&[("commit", "COMMIT")]).await;
         until_stored(&db, 0).await;
     }
 }

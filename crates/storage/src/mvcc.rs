@@ -478,13 +478,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_pinned_to_its_moment() {
+    fn a_snapshot_is_pinned_to_its_moment() {
         both(|engine| {
             put(engine, b"a", 10, Some(b"old"));
             let snapshot = engine.snapshot();
-            let mut reader = PointReader::new(engine, 1);
             put(engine, b"a", 20, Some(b"new"));
-            assert_eq!(reader.newest(&key("a")).unwrap().unwrap().commit, Timestamp(10));
             assert_eq!(newest(&*snapshot, &key("a")).unwrap().unwrap().commit, Timestamp(10));
             assert_eq!(newest(engine, &key("a")).unwrap().unwrap().commit, Timestamp(20));
         });

@@ -12,11 +12,11 @@
 //! race is the client's to handle (40001).
 
 use super::facts::Deadline;
-use super::limits::{ends_connection, timed_out};
+use super::limits::timed_out;
 use super::transaction::Block;
 use super::{Session, now_micros};
 use crate::context::ExecContext;
-use crate::error::{Severity, SqlError, SqlResult};
+use crate::error::{SqlError, SqlResult};
 use crate::outcome::{Outcome, Row, RowSource, RowStream, TagKind};
 use crate::prepared::{ColumnDesc, Prepared, VersionedPlan};
 use crate::settings::Effective;
@@ -57,11 +57,6 @@ impl Session {
         }
         if outcome.is_err() && !had_failed {
             Box::pin(self.give_back()).await;
-        }
-        if let Err(error) = &mut outcome
-            && ends_connection(error)
-        {
-            error.severity = Severity::Fatal;
         }
         if let (Err(error), Some(_)) = (&mut outcome, &shown) {
             // It would point into the template.

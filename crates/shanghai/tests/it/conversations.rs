@@ -18,9 +18,6 @@ const AT_ONCE: usize = 6;
 const DIFFERENCES: [&str; 2] =
     ["updates of the primary key met by a waiter", "which of two SERIALIZABLE transactions fails"];
 
-/// What scripts say that they need and Shanghai does not have yet. They must fail until it does.
-const NOT_THERE_YET: [&str; 1] = ["serializable"];
-
 fn scripts() -> Vec<PathBuf> {
     let mut scripts: Vec<_> = std::fs::read_dir(file("tests/conversations"))
         .unwrap()
@@ -60,15 +57,7 @@ async fn run(server: &Server, side: Side, script: &Path, bless: bool) -> Result<
         let text = conversation.bless(server).await?;
         return std::fs::write(script, text).map_err(|error| error.to_string());
     }
-    let result = conversation.check(server, side).await;
-    match conversation.remark("Needs") {
-        Some(feature) if side == Side::Shanghai && NOT_THERE_YET.contains(&feature) => match result
-        {
-            Ok(()) => Err(format!("{feature} is there: take it from NOT_THERE_YET")),
-            Err(_) => Ok(()),
-        },
-        _ => result,
-    }
+    conversation.check(server, side).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
