@@ -24,6 +24,7 @@ use futures::{FutureExt, StreamExt};
 use replication::RangeDescriptor;
 use replication::evaluate::{LockedKey, Outcome, RangeError, RangeRequest, RangeResponse, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Most that goes into one entry: commands are refused above 4 MiB.
@@ -73,6 +74,8 @@ pub(crate) struct Commit {
     pub locked: Arc<Vec<LockedKey>>,
     /// To be validated (protocol.md, rule 5).
     pub reads: Arc<[ReadSpan]>,
+    /// A decision was sent and not answered: it may have been carried out, whatever comes after.
+    pub sent: Arc<AtomicBool>,
 }
 
 /// Why a commit did not succeed.
@@ -107,12 +110,14 @@ impl Transaction {
             writes: Arc::new(writes),
             locked: Arc::new(locked),
             reads: reads.into(),
+            sent: Arc::default(),
         };
         let started = Instant::now();
         loop {
-            let parts = commit.parts().await?;
-            let outcome = match parts.as_slice() {
-                [part] if commit.reads_within(part) => {
+            let parts = commit.parts().await;
+            let outcome = match parts.as_deref() {
+                Err(error) => Err(commit.failure(error.clone())),
+                Ok([part]) if commit.reads_within(part) => {
                     let outcome = commit.one_phase(part, started).await;
                     if let Ok(timestamp) = outcome {
                         self.release_except(Some(part.descriptor.range)).await;
@@ -120,7 +125,7 @@ impl Transaction {
                     }
                     outcome
                 }
-                _ => self.two_phases(&commit, parts, started).await,
+                Ok(parts) => self.two_phases(&commit, parts.to_vec(), started).await,
             };
             match outcome {
                 Ok(timestamp) => {
@@ -239,7 +244,7 @@ impl Commit {
     }
 
     async fn one_phase(&self, part: &Part, started: Instant) -> Result<Timestamp, Failure> {
-        let floor = self.shared.oracle.draw().await.map_err(Failure::No)?;
+        let floor = self.shared.oracle.draw().await.map_err(|error| self.failure(error))?;
         let request = match self.reads.is_empty() {
             true => RangeRequest::Commit {
                 txn: self.txn,
@@ -261,7 +266,6 @@ impl Commit {
         started: Instant,
     ) -> Result<Timestamp, Failure> {
         let mut attempt = 0;
-        let mut sent = false;
         loop {
             match self.shared.sender.send(descriptor, request.clone()).await {
                 Ok((RangeResponse::Committed(at), _)) => return Ok(at),
@@ -270,33 +274,37 @@ impl Commit {
                 Err(RangeError::WrongRange { .. }) => return Err(Failure::Moved),
                 Err(RangeError::Intents(foreign)) => {
                     let cleared = self.shared.clear_intents(foreign, attempt).await;
-                    cleared.map_err(|error| self.failure(error, sent))?;
+                    cleared.map_err(|error| self.failure(error))?;
                     attempt += 1;
                 }
                 Err(RangeError::OutcomeUnknown { .. }) => {
-                    sent = true;
+                    self.sent.store(true, Ordering::Relaxed);
                     if started.elapsed() >= self.shared.sender.tuning.outcome_timeout {
                         return Err(Failure::Unknown);
                     }
                 }
                 Err(error) => {
                     let error = kv_error(descriptor.range, error);
-                    if sent
+                    if self.sent.load(Ordering::Relaxed)
                         && matches!(error, KvError::Unavailable { .. })
                         && started.elapsed() < self.shared.sender.tuning.outcome_timeout
                     {
                         continue;
                     }
-                    return Err(self.failure(error, sent));
+                    return Err(self.failure(error));
                 }
             }
         }
     }
 
-    /// After a first attempt that may have succeeded, only the leader's own words are certain.
-    fn failure(&self, error: KvError, sent: bool) -> Failure {
+    /// After an attempt that may have succeeded, only the leader's own words are certain.
+    fn failure(&self, error: KvError) -> Failure {
         let says_leader = matches!(error, KvError::Conflict { .. } | KvError::Aborted { .. });
-        if sent && !says_leader { Failure::Unknown } else { Failure::No(error) }
+        if self.sent.load(Ordering::Relaxed) && !says_leader {
+            Failure::Unknown
+        } else {
+            Failure::No(error)
+        }
     }
 
     async fn two_phases(&self, parts: Vec<Part>, started: Instant) -> Result<Timestamp, Failure> {
@@ -332,9 +340,13 @@ impl Commit {
         let mut redraws = 0;
         loop {
             let commit = match self.reads.is_empty() {
-                true => self.shared.oracle.draw().await.map_err(Failure::No)?.max(min_commit),
+                true => {
+                    let drawn = self.shared.oracle.draw().await;
+                    drawn.map_err(|error| self.failure(error))?.max(min_commit)
+                }
                 false => {
-                    let commit = self.draw_at_least(min_commit).await.map_err(Failure::No)?;
+                    let commit = self.draw_at_least(min_commit).await;
+                    let commit = commit.map_err(|error| self.failure(error))?;
                     Box::pin(self.validate(commit, redraws)).await?;
                     commit
                 }
@@ -411,8 +423,8 @@ impl Commit {
             match self.decide(&descriptor, request.clone(), started).await {
                 Err(Failure::Moved) => {
                     // The intents moved along: decide at the primary alone, the rest is resolved.
-                    descriptor =
-                        self.shared.sender.locate(&self.primary).await.map_err(Failure::No)?;
+                    let located = self.shared.sender.locate(&self.primary).await;
+                    descriptor = located.map_err(|error| self.failure(error))?;
                     request = RangeRequest::CommitPrimary {
                         txn: self.txn,
                         primary: self.primary.clone(),
@@ -453,7 +465,10 @@ impl Commit {
             // Whoever meets the intents will roll back: nobody keeps the transaction alive.
             Err(error) => {
                 tracing::info!(%txn, %error, "rollback left to others");
-                Err(why)
+                Err(match why {
+                    Failure::No(why) => self.failure(why),
+                    why => why,
+                })
             }
         }
     }

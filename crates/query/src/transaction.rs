@@ -211,34 +211,33 @@ impl Transaction {
         }
     }
 
-    async fn assert_all(&self, mut left: Vec<(Key, LockMode)>) -> KvResult<()> {
-        while let Some((first, _)) = left.first() {
-            let descriptor = self.shared.sender.locate(first).await?;
-            let (here, elsewhere): (Vec<_>, Vec<_>) =
-                left.into_iter().partition(|(key, _)| descriptor.span.contains(key));
+    /// Sends each range its share of `left` in one request.
+    async fn ask_each_range<T: Clone>(
+        &self,
+        mut left: Vec<T>,
+        key: impl Fn(&T) -> &Key,
+        request: impl Fn(Vec<T>) -> RangeRequest,
+    ) -> KvResult<()> {
+        while let Some(first) = left.first() {
+            let descriptor = self.shared.sender.locate(key(first)).await?;
+            let (here, elsewhere): (Vec<T>, Vec<T>) =
+                left.into_iter().partition(|item| descriptor.span.contains(key(item)));
             left = elsewhere;
-            let request = RangeRequest::Reassert { txn: self.id, locks: here.clone() };
-            match self.ask(&descriptor, request).await? {
-                Some(_) => {}
-                None => left.extend(here),
+            if self.ask(&descriptor, request(here.clone())).await?.is_none() {
+                left.extend(here);
             }
         }
         Ok(())
     }
 
-    async fn release_keys(&self, mut left: Vec<Key>) -> KvResult<()> {
-        while let Some(first) = left.first() {
-            let descriptor = self.shared.sender.locate(first).await?;
-            let (here, elsewhere): (Vec<Key>, Vec<Key>) =
-                left.into_iter().partition(|key| descriptor.span.contains(key));
-            left = elsewhere;
-            let request = RangeRequest::ReleaseKeys { txn: self.id, keys: here.clone() };
-            match self.ask(&descriptor, request).await? {
-                Some(_) => {}
-                None => left.extend(here),
-            }
-        }
-        Ok(())
+    async fn assert_all(&self, locks: Vec<(Key, LockMode)>) -> KvResult<()> {
+        let request = |locks| RangeRequest::Reassert { txn: self.id, locks };
+        self.ask_each_range(locks, |(key, _)| key, request).await
+    }
+
+    async fn release_keys(&self, keys: Vec<Key>) -> KvResult<()> {
+        let request = |keys| RangeRequest::ReleaseKeys { txn: self.id, keys };
+        self.ask_each_range(keys, |key| key, request).await
     }
 
     async fn timestamp(&self, at: ReadAt) -> KvResult<Timestamp> {
@@ -632,22 +631,12 @@ impl KvTransaction for Transaction {
 
     async fn release_since(&self, savepoint: SavepointId) -> KvResult<()> {
         self.running()?;
-        let (freed, mut weakened) = self.state.lock().undo_locks(savepoint);
+        let (freed, weakened) = self.state.lock().undo_locks(savepoint);
         if !freed.is_empty() {
             self.unlock(&freed).await?;
         }
-        while let Some((first, _)) = weakened.first() {
-            let descriptor = self.shared.sender.locate(first).await?;
-            let (here, elsewhere): (Vec<_>, Vec<_>) =
-                weakened.into_iter().partition(|(key, _)| descriptor.span.contains(key));
-            weakened = elsewhere;
-            let request = RangeRequest::WeakenKeys { txn: self.id, locks: here.clone() };
-            match self.ask(&descriptor, request).await? {
-                Some(_) => {}
-                None => weakened.extend(here),
-            }
-        }
-        Ok(())
+        let request = |locks| RangeRequest::WeakenKeys { txn: self.id, locks };
+        self.ask_each_range(weakened, |(key, _)| key, request).await
     }
 
     fn buffered_bytes(&self) -> u64 {

@@ -16,6 +16,7 @@
 //! serialised where its snapshot is.
 
 use crate::commit::{Commit, Failure, Part};
+use crate::intents::by_transaction;
 use crate::sender::kv_error;
 use crate::transaction::{Transaction, surprise, tracks_reads};
 use core_domain::{
@@ -25,7 +26,6 @@ use replication::RangeDescriptor;
 use replication::evaluate::{
     ForeignIntent, LockedKey, Outcome, RangeError, RangeRequest, RangeResponse, ValidatedCommit,
 };
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,7 @@ impl Transaction {
             writes: Arc::default(),
             locked: Arc::default(),
             reads: reads.into(),
+            sent: Arc::default(),
         };
         let at = self.shared.oracle.draw().await?;
         match commit.validate(at, 0).await {
@@ -151,14 +152,8 @@ impl Commit {
         attempt: u32,
         passed: &mut Vec<TxnId>,
     ) -> Result<(), Failure> {
-        let mut by_txn: BTreeMap<(TxnId, Key), (Timestamp, Vec<Key>)> = BTreeMap::new();
-        for intent in foreign {
-            let (seen, keys) = by_txn.entry((intent.txn, intent.primary)).or_default();
-            *seen = intent.min_commit.max(*seen);
-            keys.push(intent.key);
-        }
         let mut undecided = false;
-        for ((txn, primary), (seen, keys)) in by_txn {
+        for ((txn, primary), (seen, keys)) in by_transaction(foreign) {
             let outcome = match self.push(txn, primary, seen, at).await.map_err(Failure::No)? {
                 Pushed::Decided(outcome) => outcome,
                 // It pushes us as we push it: the younger one gives way.

@@ -17,8 +17,7 @@
 //! ```
 //!
 //! A statement may go on in lines that begin with `>   `. Lines in `[postgresql]` or `[shanghai]`
-//! are true on that server only; a file that has them says why after `# Differs: `. What a file is
-//! about that may not be there yet stands after `# Needs: `.
+//! are true on that server only; a file that has them says why after `# Differs: `.
 //!
 //! The transcript also tells what to wait for: an answer that it promises may take
 //! [`ANSWER_MAX`], and a session counts as waiting when it has been silent for [`SILENCE`]. So a
@@ -404,7 +403,7 @@ B wakes: 1|NULL
     async fn a_transcript_is_checked_line_by_line() {
         let script = Conversation::parse(SCRIPT).unwrap();
         assert_eq!(script.remark("Differs"), Some("for a reason"));
-        assert_eq!(script.remark("Needs"), None);
+        assert_eq!(script.remark("Elsewhere"), None);
         assert!(script.differs());
         let server = parrot().await;
         script.check(&server, Side::Shanghai).await.unwrap();
