@@ -1,7 +1,7 @@
 //! What a session answers when it cannot do what was asked, in the fields of PostgreSQL's
 //! ErrorResponse and NoticeResponse.
 
-use core_domain::KvError;
+use core_domain::{Key, KvError, TxnId};
 use std::fmt;
 
 pub type SqlResult<T> = Result<T, SqlError>;
@@ -60,6 +60,15 @@ pub struct Fields {
     pub constraint: Option<String>,
     /// Whether the same statement, executed again from its start, may succeed.
     pub retryable: bool,
+    /// What a 40001 from below is about, until the session has put it into words.
+    pub(crate) lost_race: Option<LostRace>,
+}
+
+/// A key that another transaction has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LostRace {
+    pub key: Key,
+    pub other: TxnId,
 }
 
 impl std::ops::Deref for SqlError {
@@ -181,7 +190,19 @@ impl From<KvError> for SqlError {
         // A deadlock's victim must tell its client: the locks of earlier statements are part of it.
         let retryable = error.is_retryable();
         let sqlstate = error.sqlstate().to_owned();
-        Self(Box::new(Fields { sqlstate, message, detail, retryable, ..Fields::default() }))
+        let lost_race = if let KvError::Conflict { key, other } = error {
+            Some(LostRace { key, other })
+        } else {
+            None
+        };
+        Self(Box::new(Fields {
+            sqlstate,
+            message,
+            detail,
+            retryable,
+            lost_race,
+            ..Fields::default()
+        }))
     }
 }
 

@@ -4,6 +4,7 @@
 //! coordinator.rs   KvStore: begins transactions, keeps them alive, splits, asks what became of one
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
 //! commit.rs        one phase or two; outcomes that are unknown
+//! validate.rs      SERIALIZABLE: nothing that was read has changed
 //! intents.rs       other transactions' leftovers in the way
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
 //! range_cache.rs   which range has a key, who led it
@@ -20,6 +21,7 @@ mod oracle_client;
 mod range_cache;
 mod sender;
 mod transaction;
+mod validate;
 
 pub use coordinator::{TXN_BYTES_MAX, TxnCoordinator, VALUE_BYTES_MAX};
 pub use oracle_client::OracleClient;

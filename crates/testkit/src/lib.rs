@@ -10,6 +10,8 @@
 //! workload/         random transactions over a KvStore, recorded
 //! check/            what was recorded, judged: cycles, linearizability, totals
 //! random.rs         random numbers that a seed decides
+//! conversation.rs   several sessions interleaved by a script, against either server
+//! simple_client.rs  a session that keeps command tags
 //! ```
 //!
 //! Invariants, as absences: nothing here is linked into the binary; nothing listens beyond
@@ -17,10 +19,12 @@
 
 pub mod check;
 pub mod client;
+pub mod conversation;
 pub mod memory_kv;
 pub mod node_process;
 pub mod postgres;
 pub mod random;
+pub mod simple_client;
 pub mod slt;
 pub mod workload;
 

@@ -1,11 +1,10 @@
-//! A cluster as workloads see it, and where its ranges are led.
+//! A cluster as workloads see it.
 
 use super::Cluster;
-use core_domain::{KvStore, RangeId};
+use core_domain::KvStore;
 use query::SendTuning;
-use replication::Leadership;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use testkit::workload::Nodes;
 
 /// Faults are short here, so giving up is quick.
@@ -22,26 +21,5 @@ impl Cluster {
     pub fn clients(&self) -> Nodes {
         let live = self.nodes.iter();
         Nodes::of(live.map(|(id, node)| (*id, node.kv.clone() as Arc<dyn KvStore>)))
-    }
-
-    pub fn leader_now(&self, range: RangeId) -> Option<u64> {
-        let leads = |node: &super::Node| {
-            let replica = node.store.group(range);
-            replica
-                .is_some_and(|replica| matches!(replica.leadership(), Leadership::Serving { .. }))
-        };
-        self.nodes.iter().find(|(_, node)| leads(node)).map(|(id, _)| *id)
-    }
-
-    /// The node that leads `range`, once one does.
-    pub async fn leader(&self, range: RangeId) -> u64 {
-        let started = Instant::now();
-        loop {
-            if let Some(leader) = self.leader_now(range) {
-                return leader;
-            }
-            assert!(started.elapsed() < Duration::from_secs(10), "nobody leads {range}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
     }
 }
