@@ -45,6 +45,10 @@ pub(crate) struct Shared {
     pub oracle: Arc<OracleClient>,
     /// Transactions with locks or intents: they are kept alive by heartbeats.
     pub alive: Mutex<HashMap<TxnId, Weak<Transaction>>>,
+    /// Committed asynchronously; the status record is on its way.
+    pub finishing: Mutex<HashMap<TxnId, Timestamp>>,
+    /// Transactions of this node whose outcome was unknown, with their primaries.
+    pub unresolved: Mutex<HashMap<TxnId, Key>>,
 }
 
 impl TxnCoordinator {
@@ -59,7 +63,13 @@ impl TxnCoordinator {
         let sender = RangeSender::start(store, evaluator.clone(), transport, peers, tuning);
         let oracle = OracleClient::new(sender.clone());
         evaluator.connect(oracle.clone());
-        let shared = Arc::new(Shared { sender, oracle, alive: Mutex::default() });
+        let shared = Arc::new(Shared {
+            sender,
+            oracle,
+            alive: Mutex::default(),
+            finishing: Mutex::default(),
+            unresolved: Mutex::default(),
+        });
         tokio::spawn(send_heartbeats(Arc::downgrade(&shared)));
         Arc::new(Self { shared })
     }
@@ -135,16 +145,25 @@ impl KvStore for TxnCoordinator {
 
     /// Searches every range: slow when the transaction is not of this node and now.
     async fn txn_status(&self, txn: TxnId) -> KvResult<TxnStatus> {
+        if let Some(at) = self.shared.finishing.lock().get(&txn) {
+            return Ok(TxnStatus::Committed(*at));
+        }
         if self.shared.alive.lock().contains_key(&txn) {
             return Ok(TxnStatus::InProgress);
         }
-        let mut in_progress = false;
+        let unresolved = self.shared.unresolved.lock().get(&txn).cloned();
+        if let Some(primary) = unresolved {
+            return self.shared.settle_unresolved(txn, primary).await;
+        }
+        let (mut in_progress, mut rolled_back) = (false, false);
         let mut next = Some(Key::MIN);
         while let Some(key) = next {
             let descriptor = self.shared.sender.locate(&key).await?;
             match self.shared.sender.send(&descriptor, RangeRequest::FindTxn { txn }).await {
                 Ok((RangeResponse::Status(found), _)) => match found {
-                    TxnStatus::Committed(_) | TxnStatus::RolledBack => return Ok(found),
+                    TxnStatus::Committed(_) => return Ok(found),
+                    // Of one key; the primary's record says more.
+                    TxnStatus::RolledBack => rolled_back = true,
                     TxnStatus::InProgress => in_progress = true,
                     TxnStatus::Unknown => {}
                 },
@@ -159,7 +178,11 @@ impl KvStore for TxnCoordinator {
             }
             next = Some(descriptor.span.end.clone()).filter(|end| !end.is_empty());
         }
-        Ok(if in_progress { TxnStatus::InProgress } else { TxnStatus::Unknown })
+        Ok(match (rolled_back, in_progress) {
+            (true, _) => TxnStatus::RolledBack,
+            (false, true) => TxnStatus::InProgress,
+            (false, false) => TxnStatus::Unknown,
+        })
     }
 
     async fn split_at(&self, key: &Key) -> KvResult<()> {

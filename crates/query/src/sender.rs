@@ -456,6 +456,8 @@ impl RangeSender {
             RangeRequest::Commit { .. }
             | RangeRequest::CommitValidated(_)
             | RangeRequest::Validate { .. }
+            | RangeRequest::PrewriteAsync(_)
+            | RangeRequest::SettleSecondaries { .. }
             | RangeRequest::PushTxn { .. }
             | RangeRequest::Prewrite { .. }
             | RangeRequest::CommitPrimary { .. }
@@ -585,6 +587,8 @@ fn has_effects(request: &RangeRequest) -> bool {
     match request {
         RangeRequest::Commit { .. }
         | RangeRequest::CommitValidated(_)
+        | RangeRequest::PrewriteAsync(_)
+        | RangeRequest::SettleSecondaries { .. }
         | RangeRequest::Prewrite { .. }
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }

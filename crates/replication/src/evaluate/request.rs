@@ -81,6 +81,23 @@ pub enum RangeRequest {
     /// As `QueryTxn`; if the transaction is in progress it will not commit at or below `above`
     /// → `Status`, or `Pushed`.
     PushTxn { txn: TxnId, primary: Key, seen: Timestamp, now: Timestamp, above: Timestamp },
+    /// As `Prewrite`; committed when every part is applied → `Prewritten`.
+    PrewriteAsync(Box<AsyncPrewrite>),
+    /// Whether an abandoned asynchronous commit has all its intents on `keys`; it never will if it
+    /// has not now → `Prewritten`, or `Status`.
+    SettleSecondaries { txn: TxnId, keys: Vec<Key> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsyncPrewrite {
+    pub txn: TxnId,
+    pub primary: Key,
+    /// An oracle timestamp drawn for this commit.
+    pub floor: Timestamp,
+    pub writes: Vec<Write>,
+    pub locked: Vec<LockedKey>,
+    /// With the primary: every other key of the transaction.
+    pub secondaries: Vec<Key>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +127,11 @@ pub enum RangeResponse {
     /// Nothing was done: the transaction must commit above this.
     Pushed {
         above: Timestamp,
+    },
+    /// An abandoned asynchronous commit: these keys decide it.
+    Secondaries {
+        keys: Vec<Key>,
+        min_commit: Timestamp,
     },
 }
 
