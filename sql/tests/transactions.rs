@@ -182,6 +182,25 @@ async fn isolation_and_its_companions_are_set_in_every_way() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_a_transaction_is_told_by_its_id() {
+    let mut c = Database::new().connect().await;
+    c.run("create table t (id int)").await;
+    for (end, status) in [("commit", "committed"), ("rollback", "aborted")] {
+        c.run("begin").await;
+        let id = c.run("select pg_current_xact_id()").await;
+        let id = id.lines().next().unwrap_or_default().to_owned();
+        c.expect(&[("insert into t values (1)", "INSERT 0 1")]).await;
+        let running = c.run(&format!("select txid_status({id})")).await;
+        assert_eq!(running, "in progress\nSELECT 1");
+        c.run(end).await;
+        for function in ["txid_status", "pg_xact_status"] {
+            let ended = c.run(&format!("select {function}({id})")).await;
+            assert_eq!(ended, format!("{status}\nSELECT 1"), "{function} after {end}");
+        }
+    }
+}
+
 /// Nobody has seen anything yet when a block's first statement loses.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_statement_of_a_block_is_executed_again_after_a_lost_race() {
