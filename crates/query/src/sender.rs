@@ -467,6 +467,8 @@ impl RangeSender {
             RangeRequest::Commit { .. }
             | RangeRequest::CommitValidated(_)
             | RangeRequest::Validate { .. }
+            | RangeRequest::PrewriteAsync(_)
+            | RangeRequest::SettleSecondaries { .. }
             | RangeRequest::PushTxn { .. }
             | RangeRequest::Prewrite { .. }
             | RangeRequest::CommitPrimary { .. }
@@ -601,6 +603,8 @@ fn has_effects(request: &RangeRequest) -> bool {
     match request {
         RangeRequest::Commit { .. }
         | RangeRequest::CommitValidated(_)
+        | RangeRequest::PrewriteAsync(_)
+        | RangeRequest::SettleSecondaries { .. }
         | RangeRequest::Prewrite { .. }
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }
