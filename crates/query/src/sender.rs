@@ -16,7 +16,7 @@ use bytes::Bytes;
 use cluster::{Handler, Transport, TransportError};
 use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
 use replication::evaluate::{
-    Evaluator, Group, RangeError, RangeRequest, RangeResponse, Victim, WaitEdge,
+    Evaluator, Group, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY, Victim, WaitEdge,
 };
 use replication::{
     Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
@@ -463,6 +463,10 @@ impl RangeSender {
                 let wait = left.min(LOCK_WAIT_MAX);
                 *limit = Some(wait);
                 timeout += wait;
+            }
+            // A new leader hears first what is held.
+            RangeRequest::Lock { keys, .. } if keys.first().is_some_and(Key::is_advisory) => {
+                timeout += TXN_EXPIRY;
             }
             RangeRequest::Commit { .. }
             | RangeRequest::CommitValidated(_)

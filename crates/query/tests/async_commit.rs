@@ -3,21 +3,10 @@
 
 mod support;
 
-use core_domain::{Key, KvStore, Timestamp, TxnId, TxnStatus};
-use replication::evaluate::{AsyncPrewrite, Group, RangeError, RangeRequest, RangeResponse, Write};
-use std::sync::Arc;
+use core_domain::{KvStore, Timestamp, TxnId, TxnStatus};
+use replication::evaluate::{AsyncPrewrite, RangeRequest, RangeResponse, Write};
 use std::time::Duration;
 use support::*;
-
-async fn execute(
-    cluster: &Cluster,
-    key: &Key,
-    request: RangeRequest,
-) -> Result<RangeResponse, RangeError> {
-    let node = &cluster.nodes[&1];
-    let group: Arc<dyn Group> = node.store.group_at(key).expect("a range");
-    node.evaluator.execute(&group, request).await
-}
 
 /// The prewrite of one of a transaction's two keys.
 fn prewrite(txn: TxnId, floor: Timestamp, keys: [&str; 2], at: usize) -> RangeRequest {
@@ -30,6 +19,15 @@ fn prewrite(txn: TxnId, floor: Timestamp, keys: [&str; 2], at: usize) -> RangeRe
         locked: Vec::new(),
         secondaries: if at == 0 { vec![key(keys[1])] } else { Vec::new() },
     }))
+}
+
+async fn nothing_is_left_behind(cluster: &Cluster) {
+    let quiet = async {
+        while cluster.nodes[&1].evaluator.locked_keys() + cluster.kv(1).active_transactions() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), quiet).await.expect("nothing is left behind");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,12 +48,7 @@ async fn a_commit_over_ranges_is_there_when_it_is_acknowledged() {
             assert_eq!(number(&found), round + 1);
         }
     }
-    let quiet = async {
-        while cluster.nodes[&1].evaluator.locked_keys() + kv.active_transactions() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(3), quiet).await.expect("nothing is left behind");
+    nothing_is_left_behind(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,6 +65,7 @@ async fn others_finish_what_a_dead_coordinator_began() {
     let mut left = Vec::new();
     for (keys, prewritten, outcome) in cases {
         put(&kv, &keys.map(|name| (name, "old"))).await.unwrap();
+        nothing_is_left_behind(&cluster).await;
         let txn = TxnId(kv.now().await.unwrap().0);
         let floor = kv.now().await.unwrap();
         let mut commit = floor;

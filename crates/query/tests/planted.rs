@@ -11,9 +11,7 @@ use core_domain::{
     IsolationLevel, Key, KvResult, KvStore, KvTransaction, LockMode, LockedValue, NodeId, RangeId,
     ReadAt, Timestamp, TxnId, TxnOptions, Value,
 };
-use replication::evaluate::{
-    Group, Outcome as Decided, RangeError, RangeRequest, RangeResponse, Write,
-};
+use replication::evaluate::{Group, Outcome as Decided, RangeRequest, RangeResponse, Write};
 use replication::{Applied, Command, Leadership, RangeDescriptor, ReplicaPlace, SYSTEM_RANGE};
 use std::future::Future;
 use std::sync::Arc;
@@ -113,16 +111,6 @@ fn plant_if(bug: Option<PlantedBug>) {
 
 fn write(number: u64, element: u64) -> Write {
     Write { key: list(number), value: Some(encode(&[element])), seen: Some(Timestamp::ZERO) }
-}
-
-async fn execute(
-    cluster: &Cluster,
-    at: &Key,
-    request: RangeRequest,
-) -> Result<RangeResponse, RangeError> {
-    let node = &cluster.nodes[&1];
-    let group: Arc<dyn Group> = node.store.group_at(at).expect("a range");
-    node.evaluator.execute(&group, request).await
 }
 
 /// A replica whose proposals wait.

@@ -10,7 +10,7 @@ use core_domain::{
     SystemClock, TxnOptions, Value, WaitPolicy,
 };
 use query::{SendTuning, TxnCoordinator};
-use replication::evaluate::Evaluator;
+use replication::evaluate::{Evaluator, Group, RangeError, RangeRequest, RangeResponse};
 use replication::{LogTrace, SYSTEM_RANGE, Store, Tuning};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -225,4 +225,23 @@ pub async fn add(txn: &Arc<dyn KvTransaction>, k: &str, amount: i64) -> KvResult
     let after = number(&before) + amount;
     txn.put(key(k), value(&after.to_string()))?;
     Ok(after)
+}
+
+/// A request as the first node's replica answers it.
+pub async fn execute(
+    cluster: &Cluster,
+    key: &Key,
+    request: RangeRequest,
+) -> Result<RangeResponse, RangeError> {
+    let node = &cluster.nodes[&1];
+    loop {
+        let group: Arc<dyn Group> = node.store.group_at(key).expect("a range");
+        match node.evaluator.execute(&group, request.clone()).await {
+            // It has just been split off.
+            Err(RangeError::NotLeader { leader: None, .. }) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answer => return answer,
+        }
+    }
 }
