@@ -9,19 +9,20 @@
 
 use crate::oracle_client::OracleClient;
 use crate::sender::{PeerList, RangeSender, SendTuning, kv_error};
+use crate::size_splits;
 use crate::transaction::Transaction;
 use async_trait::async_trait;
 use cluster::Transport;
 use core_domain::{
-    IsolationLevel, Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue, RangeId,
-    Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
+    IsolationLevel, Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue, NodeId,
+    RangeId, Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
 };
 use parking_lot::Mutex;
-use replication::Store;
 use replication::evaluate::{Evaluator, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY};
+use replication::{Replica, Store};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Largest value of one key: with its key and intent it fits into one log entry.
 pub const VALUE_BYTES_MAX: u64 = 3 << 20;
@@ -61,7 +62,17 @@ impl TxnCoordinator {
         evaluator.connect(oracle.clone());
         let shared = Arc::new(Shared { sender, oracle, alive: Mutex::default() });
         tokio::spawn(send_heartbeats(Arc::downgrade(&shared)));
+        tokio::spawn(size_splits::watch(Arc::downgrade(&shared)));
         Arc::new(Self { shared })
+    }
+
+    /// Another handle.
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn led_here(&self) -> Vec<Arc<Replica>> {
+        self.shared.sender.led_here()
     }
 
     /// Transactions of this node that hold locks.
@@ -160,6 +171,7 @@ impl KvStore for TxnCoordinator {
 
     async fn split_at(&self, key: &Key) -> KvResult<()> {
         let mut right = None;
+        let started = Instant::now();
         loop {
             let descriptor = self.shared.sender.locate(key).await?;
             if descriptor.span.start == *key {
@@ -171,9 +183,19 @@ impl KvStore for TxnCoordinator {
             };
             match self.shared.sender.split(&descriptor, key, right).await {
                 Ok(()) | Err(RangeError::WrongRange { .. }) => {}
+                // Trying again does no harm: of two tries, only one finds its generation.
+                Err(RangeError::OutcomeUnknown { .. })
+                    if started.elapsed() < self.shared.sender.tuning.outcome_timeout =>
+                {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 Err(error) => return Err(kv_error(descriptor.range, error)),
             }
         }
+    }
+
+    async fn transfer_leader(&self, range: RangeId, node: NodeId) -> KvResult<bool> {
+        self.shared.sender.transfer(range, node).await
     }
 
     async fn erase(&self, span: &Span) -> KvResult<()> {

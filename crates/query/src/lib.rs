@@ -5,6 +5,7 @@
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
 //! commit.rs        one phase or two; outcomes that are unknown
 //! intents.rs       other transactions' leftovers in the way
+//! size_splits.rs   ranges that grow too large are split
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
 //! range_cache.rs   which range has a key, who led it
 //! oracle_client.rs timestamps: here at once, elsewhere in batches
@@ -19,6 +20,7 @@ mod intents;
 mod oracle_client;
 mod range_cache;
 mod sender;
+mod size_splits;
 mod transaction;
 
 pub use coordinator::{TXN_BYTES_MAX, TxnCoordinator, VALUE_BYTES_MAX};

@@ -133,6 +133,7 @@ impl Store {
         snapshot::sweep_staging(&**store.engine())?;
         transport.register(RAFT_SERVICE, Arc::new(RaftService::new(Arc::downgrade(&store))));
         tokio::spawn(keep_house(Arc::downgrade(&store), events));
+        tokio::spawn(keep_logs_short(Arc::downgrade(&store)));
         Ok(store)
     }
 
@@ -428,28 +429,25 @@ impl Store {
     }
 }
 
+/// Waits for nothing else: the right half of a split is not led before it is started.
 async fn keep_house(store: Weak<Store>, mut events: mpsc::UnboundedReceiver<HostEvent>) {
+    while let Some(event) = events.recv().await {
+        let Some(store) = store.upgrade() else { return };
+        if let Err(error) = store.carry_out(event).await {
+            tracing::error!(%error, "housekeeping failed");
+        }
+    }
+}
+
+async fn keep_logs_short(store: Weak<Store>) {
     let Some(interval) = store.upgrade().map(|store| store.tuning.housekeeping_interval) else {
         return;
     };
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let event = tokio::select! {
-            event = events.recv() => match event {
-                Some(event) => Some(event),
-                None => return,
-            },
-            _ = tick.tick() => None,
-        };
+        tick.tick().await;
         let Some(store) = store.upgrade() else { return };
-        match event {
-            Some(event) => {
-                if let Err(error) = store.carry_out(event).await {
-                    tracing::error!(%error, "housekeeping failed");
-                }
-            }
-            None => store.purge_logs().await,
-        }
+        store.purge_logs().await;
     }
 }

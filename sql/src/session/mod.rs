@@ -21,6 +21,7 @@ pub(crate) mod core;
 mod cursor;
 mod facts;
 mod planning;
+mod ranges;
 pub(crate) mod statement;
 pub(crate) mod transaction;
 

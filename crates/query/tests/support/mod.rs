@@ -40,6 +40,7 @@ impl Node {
         id: u64,
         engine: Arc<dyn Engine>,
         ids: &[u64],
+        send: SendTuning,
     ) -> Self {
         let wire: Arc<dyn Transport> = net.node(address(id));
         let evaluator = Evaluator::new(engine.clone(), Arc::new(SystemClock::default()));
@@ -64,13 +65,8 @@ impl Node {
         let (net, all) = (net.clone(), members.clone());
         let peers =
             move || all.iter().filter(|(_, address)| !net.is_cut_off(address)).cloned().collect();
-        let kv = TxnCoordinator::start(
-            store.clone(),
-            evaluator.clone(),
-            wire,
-            Arc::new(peers),
-            SendTuning::default(),
-        );
+        let kv =
+            TxnCoordinator::start(store.clone(), evaluator.clone(), wire, Arc::new(peers), send);
         Self { store, evaluator, kv }
     }
 }
@@ -81,16 +77,22 @@ pub struct Cluster {
     pub ids: Vec<u64>,
     pub engines: BTreeMap<u64, Arc<CrashEngine>>,
     pub nodes: BTreeMap<u64, Node>,
+    send: SendTuning,
 }
 
 impl Cluster {
     /// A system range and one for all tables, on every node.
     pub async fn start(ids: &[u64]) -> Self {
+        Self::start_with(ids, SendTuning::default()).await
+    }
+
+    pub async fn start_with(ids: &[u64], send: SendTuning) -> Self {
         let mut cluster = Self {
             net: Arc::default(),
             ids: ids.to_vec(),
             engines: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            send,
         };
         for id in ids {
             cluster.engines.insert(*id, Arc::new(CrashEngine::new()));
@@ -104,7 +106,8 @@ impl Cluster {
 
     pub async fn restart(&mut self, id: u64) {
         self.net.heal(&address(id));
-        let node = Node::start(&self.net, id, self.engines[&id].clone(), &self.ids).await;
+        let engine = self.engines[&id].clone();
+        let node = Node::start(&self.net, id, engine, &self.ids, self.send.clone()).await;
         self.nodes.insert(id, node);
     }
 

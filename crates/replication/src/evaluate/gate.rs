@@ -9,7 +9,7 @@
 
 use super::flight::{Flight, Flights};
 use super::pipeline::Pipeline;
-use super::{Place, RangeError};
+use super::{LockTable, Place, RangeError};
 use crate::descriptor::{RangeDescriptor, SYSTEM_RANGE};
 use crate::replica::Leadership;
 use core_domain::{KvError, RangeId, Span, Timestamp};
@@ -46,6 +46,10 @@ pub(super) struct GateState {
     review_at: Duration,
     /// The left half of the split that made this range kept the locks for it.
     inherited: bool,
+    /// Where this node has locks for the range.
+    locked: Option<Span>,
+    /// The term in which nothing is evaluated any more: its leader hands over.
+    handed_over: u64,
 }
 
 /// Under what a request is evaluated.
@@ -67,30 +71,69 @@ impl Gate {
                 intents: None,
                 review_at: Duration::ZERO,
                 inherited: false,
+                locked: None,
+                handed_over: 0,
             }),
             pipeline: Pipeline::default(),
             starting: tokio::sync::Mutex::new(()),
         })
     }
 
-    /// Leadership is lost: entries in flight are no longer this node's to wait for.
-    pub fn lose(&self) {
+    /// Leadership is lost: entries in flight are no longer this node's to wait for, and who waits for
+    /// a lock asks the new leader.
+    pub fn lose(&self, locks: &Mutex<LockTable>) {
         let mut state = self.state.lock();
         state.term = 0;
         state.inherited = false;
+        state.handed_over = 0;
         state.flights.clear();
+        if let Some(span) = state.locked.take() {
+            locks.lock().leave(&span);
+        }
     }
 
-    /// This range is the right half of a split of `left`.
-    pub fn inherit(&self, left: &Gate) {
+    /// Nothing is evaluated in `term` any more.
+    pub fn give_way(&self, term: u64) {
+        let mut state = self.state.lock();
+        state.term = 0;
+        state.handed_over = term;
+    }
+
+    /// Should this node lead on, it keeps its locks.
+    pub fn resume(&self) {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.handed_over) != 0 {
+            state.inherited = state.locked.is_some();
+        }
+    }
+
+    pub fn is_handed_over(&self) -> bool {
+        self.state.lock().handed_over != 0
+    }
+
+    /// Locks of the leader before are here already, should this node be the next.
+    pub fn expect_leadership(&self, span: &Span) {
+        let mut state = self.state.lock();
+        if state.term == 0 {
+            state.inherited = true;
+            state.locked = Some(span.clone());
+        }
+    }
+
+    /// This range is the right half of a split of `left`: `spans` are theirs.
+    pub fn inherit(&self, left: &Gate, spans: [&Span; 2]) {
         let (serving, max_ts) = {
             let mut left = left.state.lock();
             left.intents = None;
+            if let Some(locked) = &mut left.locked {
+                locked.clone_from(spans[0]);
+            }
             (left.term != 0, left.max_ts)
         };
         let mut state = self.state.lock();
         state.max_ts = state.max_ts.max(max_ts);
         state.inherited = serving;
+        state.locked = serving.then(|| spans[1].clone());
     }
 }
 
@@ -135,8 +178,14 @@ impl Place<'_> {
     /// timestamp drawn after that.
     async fn start(&self, term: u64) -> Result<(), RangeError> {
         let _one = self.gate.starting.lock().await;
-        if self.gate.state.lock().term == term {
-            return Ok(());
+        {
+            let state = self.gate.state.lock();
+            if state.term == term {
+                return Ok(());
+            }
+            if state.handed_over == term {
+                return Err(RangeError::NotLeader { range: self.gate.range, leader: None });
+            }
         }
         if self.group.leadership() != (Leadership::Serving { term }) {
             self.confirm().await?;
@@ -154,6 +203,9 @@ impl Place<'_> {
             return Ok(());
         }
         let mut state = self.gate.state.lock();
+        if state.handed_over == term {
+            return Err(RangeError::NotLeader { range: self.gate.range, leader: None });
+        }
         if !std::mem::take(&mut state.inherited) {
             self.evaluator.locks.lock().leave(&span);
         }
@@ -161,6 +213,7 @@ impl Place<'_> {
         state.max_ts = state.max_ts.max(drawn);
         state.since = self.now();
         state.intents = intents;
+        state.locked = Some(span);
         state.term = term;
         tracing::debug!(range = %self.gate.range, term, max_ts = %state.max_ts, "serving");
         Ok(())

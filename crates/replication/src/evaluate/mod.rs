@@ -12,6 +12,7 @@
 //! lock.rs        Lock, Release, Heartbeat
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
+//! hand_over.rs   locks go along to the next leader   under rule 2
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! oracle.rs      Draw                      under rule 12
 //! ```
@@ -35,6 +36,7 @@ mod erase;
 mod flight;
 mod gate;
 mod group;
+mod hand_over;
 mod lock;
 mod lock_table;
 mod oracle;
@@ -49,6 +51,7 @@ mod tests;
 
 pub use gate::Admission;
 pub use group::Group;
+pub use hand_over::HeldLocks;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
 pub use request::{ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, Write};
@@ -163,6 +166,10 @@ impl Evaluator {
                 Box::pin(at.query_txn(txn, primary, seen, now)).await
             }
             RangeRequest::FindTxn { txn } => Box::pin(at.find_txn(txn)).await,
+            // What is freed here after the locks went along would stay held there.
+            RangeRequest::Release { .. } if gate.is_handed_over() => {
+                Err(RangeError::NotLeader { range: group.range(), leader: None })
+            }
             RangeRequest::Release { txn } => {
                 self.locks.lock().release(txn);
                 Ok(RangeResponse::Done)
@@ -229,19 +236,19 @@ async fn watch_disk(evaluator: Weak<Evaluator>) {
 impl Observer for Evaluator {
     fn leadership_lost(&self, range: RangeId) {
         if let Some(gate) = self.gates.read().get(&range) {
-            gate.lose();
+            gate.lose(&self.locks);
         }
     }
 
     /// Rule 9: what is kept per range is copied; locks are kept by key and stay where they are.
     fn split(&self, left: &RangeDescriptor, right: &RangeDescriptor) {
-        let left = self.gate(left.range);
-        self.gate(right.range).inherit(&left);
+        let spans = [&left.span, &right.span];
+        self.gate(right.range).inherit(&self.gate(left.range), spans);
     }
 
     fn removed(&self, range: RangeId) {
         if let Some(gate) = self.gates.write().remove(&range) {
-            gate.lose();
+            gate.lose(&self.locks);
         }
     }
 }
