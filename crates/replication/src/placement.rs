@@ -26,8 +26,8 @@ use std::time::Duration;
 pub const VOTERS: usize = 3;
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// After these, the usual timeouts of elections decide.
-const FIRST_CAMPAIGNS_MAX: usize = 10;
-const FIRST_CAMPAIGN_TIMEOUT: Duration = Duration::from_millis(80);
+const FIRST_CAMPAIGNS_MAX: u32 = 8;
+const FIRST_CAMPAIGN_TIMEOUT: Duration = Duration::from_millis(60);
 
 /// One step towards the wished-for replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -254,10 +254,11 @@ impl Replica {
     /// heartbeat later: until then it campaigns again.
     pub(crate) async fn lead_first_half(&self) -> Result<()> {
         self.running().raft.runtime_config().elect(true);
-        for _ in 0..FIRST_CAMPAIGNS_MAX {
+        for campaign in 1..=FIRST_CAMPAIGNS_MAX {
             self.elect().await?;
             let running = self.running();
-            let wait = running.raft.wait(Some(FIRST_CAMPAIGN_TIMEOUT));
+            // Longer each time: where votes are slow, a campaign must not end the one before it.
+            let wait = running.raft.wait(Some(FIRST_CAMPAIGN_TIMEOUT * campaign));
             let another = |leader: ReplicaId| leader != self.id();
             let led = wait.metrics(
                 |m| m.state == ServerState::Leader || m.current_leader.is_some_and(another),
