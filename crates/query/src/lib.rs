@@ -4,6 +4,7 @@
 //! coordinator.rs   KvStore: begins transactions, keeps them alive, splits, asks what became of one
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
 //! commit.rs        one phase or two; outcomes that are unknown
+//! validate.rs      SERIALIZABLE: nothing that was read has changed
 //! intents.rs       other transactions' leftovers in the way
 //! size_splits.rs   ranges that grow too large are split
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
@@ -22,6 +23,7 @@ mod range_cache;
 mod sender;
 mod size_splits;
 mod transaction;
+mod validate;
 
 pub use coordinator::{TXN_BYTES_MAX, TxnCoordinator, VALUE_BYTES_MAX};
 pub use oracle_client::OracleClient;

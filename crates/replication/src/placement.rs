@@ -268,6 +268,10 @@ impl Replica {
                 break;
             }
         }
+        if self.leader().is_some_and(|leader| leader.replica != self.id()) {
+            // The locks of the left half were kept for this one, and so were their waiters.
+            self.observer().leadership_lost(self.range());
+        }
         Ok(())
     }
 }

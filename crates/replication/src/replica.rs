@@ -315,6 +315,10 @@ impl Replica {
         &*self.around.engine
     }
 
+    pub(crate) fn observer(&self) -> &dyn crate::observer::Observer {
+        &*self.around.observer
+    }
+
     pub(crate) fn tuning(&self) -> &Tuning {
         &self.tuning
     }

@@ -1,7 +1,6 @@
 //! Statements that say where rows are kept: SPLIT, TRANSFER LEADER.
 
 use super::Session;
-use super::statement::limits;
 use super::transaction::Block;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::Outcome;
@@ -24,11 +23,11 @@ impl Session {
             return Err(SqlError::new("25001", message));
         }
         let kv = self.server.kv.clone();
-        let limits = limits(self.core.clone(), self.effective.statement_timeout);
+        let (core, limits) = (self.core.clone(), self.limits());
         tokio::select! {
             biased;
             done = carry_out(&*kv, plan) => done?,
-            error = limits => return Err(error),
+            error = limits.reached(&core) => return Err(error),
         }
         Ok(Outcome::Complete { tag: tag.0.to_owned() })
     }

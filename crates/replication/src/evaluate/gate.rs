@@ -4,14 +4,20 @@
 //!            leadership gained                        first request
 //! (no term) ───────────────────▶ Raft applies an entry ───────────▶ draw from the oracle,
 //!     ▲                          of the new term                    max_ts = drawn, locks void
-//!     └───────── leadership lost: flights leave, locks void ◀────── term = t: serving
+//!     ├───────── leadership lost: flights leave, locks void ◀────── term = t: serving
+//!     │                                                                    │
+//!     └───────── handed over in t: flights land, locks go along ◀──────────┘
 //! ```
+//!
+//! The right half of a split begins as a new leader does; only the locks stay, if they were kept here.
 
 use super::flight::{Flight, Flights};
 use super::pipeline::Pipeline;
-use super::{LockTable, Place, RangeError};
+use super::validate::Pushes;
+use super::{LockTable, Place, RangeError, RangeResponse};
 use crate::descriptor::{RangeDescriptor, SYSTEM_RANGE};
 use crate::replica::Leadership;
+use core_domain::planted::{PlantedBug, is_planted};
 use core_domain::{KvError, RangeId, Span, Timestamp};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -39,7 +45,13 @@ pub(super) struct GateState {
     pub since: Duration,
     /// No read above it was ever served; every commit to come is above it (rule 1).
     pub max_ts: Timestamp,
+    /// `max_ts`, if a validated commit put it where the oracle may not have come yet; else less.
+    pub undrawn: Timestamp,
+    /// Transactions with their primary here that must commit above something (rule 5).
+    pub pushes: Pushes,
     pub flights: Flights,
+    /// The term that the flights were proposed in: also while nothing is served in it any more.
+    flights_of: u64,
     /// Keys with intents, in the engine or under way to it. Never too low; `None`: not known.
     pub intents: Option<usize>,
     /// When to look again, in monotonic time.
@@ -67,7 +79,10 @@ impl Gate {
                 term: 0,
                 since: Duration::ZERO,
                 max_ts: Timestamp::ZERO,
+                undrawn: Timestamp::ZERO,
+                pushes: Pushes::default(),
                 flights: Flights::default(),
+                flights_of: 0,
                 intents: None,
                 review_at: Duration::ZERO,
                 inherited: false,
@@ -87,16 +102,18 @@ impl Gate {
         state.inherited = false;
         state.handed_over = 0;
         state.flights.clear();
+        state.flights_of = 0;
         if let Some(span) = state.locked.take() {
             locks.lock().leave(&span);
         }
     }
 
-    /// Nothing is evaluated in `term` any more.
-    pub fn give_way(&self, term: u64) {
+    /// Nothing is evaluated in `term` any more; answers what is in flight.
+    pub fn give_way(&self, term: u64) -> Vec<Arc<Flight>> {
         let mut state = self.state.lock();
         state.term = 0;
         state.handed_over = term;
+        state.flights.all()
     }
 
     /// Should this node lead on, it keeps its locks.
@@ -107,8 +124,18 @@ impl Gate {
         }
     }
 
-    pub fn is_handed_over(&self) -> bool {
-        self.state.lock().handed_over != 0
+    /// Frees locks, unless they have gone along to another leader: they would stay held there.
+    pub fn free(
+        &self,
+        locks: &Mutex<LockTable>,
+        free: impl FnOnce(&mut LockTable),
+    ) -> Result<RangeResponse, RangeError> {
+        let state = self.state.lock();
+        if state.handed_over != 0 {
+            return Err(RangeError::NotLeader { range: self.range, leader: None });
+        }
+        free(&mut locks.lock());
+        Ok(RangeResponse::Done)
     }
 
     /// Locks of the leader before are here already, should this node be the next.
@@ -122,18 +149,20 @@ impl Gate {
 
     /// This range is the right half of a split of `left`: `spans` are theirs.
     pub fn inherit(&self, left: &Gate, spans: [&Span; 2]) {
-        let (serving, max_ts) = {
+        let (kept, max_ts, undrawn) = {
             let mut left = left.state.lock();
             left.intents = None;
             if let Some(locked) = &mut left.locked {
                 locked.clone_from(spans[0]);
             }
-            (left.term != 0, left.max_ts)
+            // One that is handing over has kept its locks so far, too.
+            (left.term != 0 || left.handed_over != 0, left.max_ts, left.undrawn)
         };
         let mut state = self.state.lock();
         state.max_ts = state.max_ts.max(max_ts);
-        state.inherited = serving;
-        state.locked = serving.then(|| spans[1].clone());
+        state.undrawn = state.undrawn.max(undrawn);
+        state.inherited = kept;
+        state.locked = kept.then(|| spans[1].clone());
     }
 }
 
@@ -209,10 +238,14 @@ impl Place<'_> {
         if !std::mem::take(&mut state.inherited) {
             self.evaluator.locks.lock().leave(&span);
         }
-        state.flights.clear();
+        if state.flights_of != term {
+            state.flights.clear();
+            state.flights_of = term;
+        }
         state.max_ts = state.max_ts.max(drawn);
+        state.pushes.start_above(drawn);
         state.since = self.now();
-        state.intents = intents;
+        state.intents = intents.filter(|_| state.flights.is_empty());
         state.locked = Some(span);
         state.term = term;
         tracing::debug!(range = %self.gate.range, term, max_ts = %state.max_ts, "serving");
@@ -267,6 +300,18 @@ impl Place<'_> {
 }
 
 impl GateState {
+    /// A read at `at` is about to be served (rule 1).
+    pub fn raise(&mut self, at: Timestamp) {
+        if !is_planted(PlantedBug::ReadsRaiseNothing) {
+            self.max_ts = self.max_ts.max(at);
+        }
+    }
+
+    /// Whether a commit above `max_ts` must wait for the oracle.
+    pub fn is_ahead_of_oracle(&self) -> bool {
+        self.max_ts == self.undrawn && self.undrawn != Timestamp::ZERO
+    }
+
     /// So many keys have an intent less.
     pub fn forget_intents(&mut self, keys: usize) {
         self.intents = self.intents.map(|known| known.saturating_sub(keys));

@@ -35,11 +35,14 @@ impl Evaluator {
             Leadership::Serving { term } | Leadership::Unconfirmed { term } => term,
             Leadership::Follower => return Err(not_leader()),
         };
-        let gate = self.gate(group.range());
-        gate.give_way(term);
+        let flights = self.gate(group.range()).give_way(term);
         let landed = async {
-            while !gate.state.lock().flights.is_empty() {
-                tokio::time::sleep(LANDING_CHECK_INTERVAL).await;
+            for flight in &flights {
+                flight.landed().await;
+                // Whoever proposed it holds it until its locks are free.
+                while Arc::strong_count(flight) > 1 {
+                    tokio::time::sleep(LANDING_CHECK_INTERVAL).await;
+                }
             }
         };
         if tokio::time::timeout(LANDING_TIMEOUT, landed).await.is_err() {

@@ -24,7 +24,7 @@ impl Place<'_> {
                 if state.term != admission.term {
                     continue;
                 }
-                state.max_ts = state.max_ts.max(at);
+                state.raise(at);
                 let flight = keys
                     .iter()
                     .filter_map(|key| state.flights.on(key))
@@ -86,7 +86,7 @@ impl Place<'_> {
                 if state.term != admission.term {
                     continue;
                 }
-                state.max_ts = state.max_ts.max(at);
+                state.raise(at);
                 let flight = state.flights.under(span, at).cloned();
                 (flight, self.may_have_intents(&mut state, &admission.descriptor.span))
             };
