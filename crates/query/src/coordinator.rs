@@ -128,18 +128,29 @@ async fn send_heartbeats(shared: Weak<Shared>) {
                 let txn = txn.clone();
                 tokio::spawn(async move { txn.reassert().await });
             }
-            for key in txn.heartbeat_keys() {
-                let shared = shared.clone();
-                let id = txn.id();
-                tokio::spawn(async move {
-                    let beat = RangeRequest::Heartbeat { txn: id };
-                    if let Err(error) = shared.at_key(&key, beat).await {
-                        tracing::debug!(%id, %error, "heartbeat not delivered");
-                    }
-                });
-            }
+            tokio::spawn(send_heartbeat(shared.clone(), txn));
         }
     }
+}
+
+async fn send_heartbeat(shared: Arc<Shared>, txn: Arc<Transaction>) {
+    let id = txn.id();
+    let beats = match txn.heartbeat_keys().await {
+        Ok(keys) => keys,
+        Err(error) => return tracing::debug!(%id, %error, "no heartbeat"),
+    };
+    // Or the transaction would not be dropped while one of them waits for a leader.
+    drop(txn);
+    let beats = beats.into_iter().map(|key| {
+        let shared = shared.clone();
+        async move {
+            let beat = RangeRequest::Heartbeat { txn: id };
+            if let Err(error) = shared.at_key(&key, beat).await {
+                tracing::debug!(%id, %error, "heartbeat not delivered");
+            }
+        }
+    });
+    futures::future::join_all(beats).await;
 }
 
 /// Tells the detector who has waited for an interval at least; ends the waits that it chooses.

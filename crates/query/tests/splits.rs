@@ -10,9 +10,13 @@
 
 mod support;
 
-use core_domain::{Key, KvError, KvResult, KvStore, NodeId, RangeId, ReadAt, ScanOptions, Span};
+use core_domain::{
+    IsolationLevel, Key, KvError, KvResult, KvStore, LockMode, NodeId, RangeId, ReadAt,
+    ScanOptions, Span, TxnOptions,
+};
 use query::{SendTuning, TxnCoordinator};
 use replication::Leadership;
+use replication::evaluate::TXN_EXPIRY;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -314,6 +318,104 @@ async fn locks_and_waiters_follow_their_keys_through_a_split() {
     assert_eq!(cluster.nodes[&1].evaluator.locked_keys(), 0);
 }
 
+/// Whoever has locks in both halves holds them, and frees them, where either half is led by now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn locks_live_and_end_where_the_right_half_went() {
+    let cluster = Cluster::start(&[1, 2, 3]).await;
+    let kv = cluster.kv(1);
+    put(&kv, &[("a", "1"), ("z", "1")]).await.unwrap();
+    let holder = begin(&kv).await;
+    holder.lock(&[key("a"), key("z")], LockMode::Exclusive, WAIT).await.unwrap();
+    kv.split_at(&key("m")).await.unwrap();
+    put(&kv, &[("y", "1")]).await.unwrap();
+    let right = cluster.range_of("z");
+    let old = cluster.leader_of(right).await;
+    let new = if old == 1 { 2 } else { 1 };
+    assert!(kv.transfer_leader(right, NodeId(new)).await.unwrap());
+    let waiter = begin(&cluster.kv(3)).await;
+    let waiting = tokio::spawn(async move {
+        let seen = add(&waiter, "z", 1).await?;
+        waiter.commit().await.map(|_| seen)
+    });
+    // Longer than those are given who are not heard of.
+    tokio::time::sleep(TXN_EXPIRY + Duration::from_millis(1500)).await;
+    assert!(!waiting.is_finished(), "the holder lives");
+    let started = Instant::now();
+    holder.rollback().await;
+    assert_eq!(waiting.await.unwrap().unwrap(), 2);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+/// Doctors on call, in pairs: each may leave if the other one stays. With one of a pair in each of two
+/// ranges, and both in one, as the splits go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_that_was_read_changes_before_a_commit_while_ranges_split_and_leaders_move() {
+    const PAIRS: u64 = 4;
+    let cluster = Cluster::start(&[1, 2, 3]).await;
+    let name = |pair: u64, side: u64| format!("{}call{pair}", ["b", "y"][side as usize]);
+    for pair in 0..PAIRS {
+        put(&cluster.kv(1), &[(&name(pair, 0), "1"), (&name(pair, 1), "1")]).await.unwrap();
+    }
+    let tally = Arc::new(Tally::default());
+    let doctor = |seed: u64| {
+        let (kv, tally) = (cluster.kv(1 + seed % 3), tally.clone());
+        async move {
+            let mut dice = Dice(31 + seed);
+            while !tally.stopped() {
+                let (pair, side) = (dice.below(PAIRS), dice.below(2));
+                let turn = async {
+                    let isolation = IsolationLevel::Serializable;
+                    let txn = kv.begin(TxnOptions { isolation, read_only: false }).await?;
+                    txn.begin_statement().await?;
+                    let mut on_call = [0, 0];
+                    for side in [0, 1] {
+                        let found = txn.get(&key(&name(pair, side)), ReadAt::Snapshot).await?;
+                        on_call[side as usize] = number(&found);
+                    }
+                    assert_ne!(on_call, [0, 0], "nobody of pair {pair} is on call");
+                    let next = match on_call {
+                        [1, 1] => "0",
+                        _ => "1",
+                    };
+                    let own = key(&name(pair, side));
+                    txn.lock(std::slice::from_ref(&own), LockMode::Exclusive, WAIT).await?;
+                    txn.put(own, value(next))?;
+                    txn.commit().await.map(|_| ())
+                };
+                match turn.await {
+                    Ok(()) => tally.committed.fetch_add(1, Ordering::Relaxed),
+                    Err(error) if error.is_retryable() => {
+                        tally.conflicts.fetch_add(1, Ordering::Relaxed)
+                    }
+                    Err(error) => panic!("doctor {seed}: {error}"),
+                };
+            }
+        }
+    };
+    let doctors: Vec<_> = (0..6).map(|seed| tokio::spawn(doctor(seed))).collect();
+    let mut dice = Dice(3);
+    for round in 0..12 {
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        if round % 2 == 0 {
+            let at = name(dice.below(PAIRS), dice.below(2));
+            cluster.kv(1 + round % 3).split_at(&key(&at)).await.unwrap();
+        }
+        let ranges: Vec<RangeId> = ranges(&cluster, 1).into_values().map(|(id, ..)| id).collect();
+        let range = ranges[dice.below(ranges.len() as u64) as usize];
+        let node = NodeId(1 + dice.below(3));
+        if let Err(error) = cluster.kv(1).transfer_leader(range, node).await {
+            eprintln!("{range} to {node}: {error}");
+        }
+    }
+    tally.stop.store(true, Ordering::Relaxed);
+    for doctor in doctors {
+        doctor.await.unwrap();
+    }
+    eprintln!("{:?} committed, {:?} conflicts", tally.committed, tally.conflicts);
+    assert!(tally.committed.load(Ordering::Relaxed) > 20);
+    assert!(tally.conflicts.load(Ordering::Relaxed) > 0, "nobody met anybody");
+}
+
 fn leader_of(cluster: &Cluster, range: RangeId) -> Option<u64> {
     let leads = |id: &&u64| {
         let replica = cluster.nodes[*id].store.group(range);
@@ -331,7 +433,7 @@ async fn waiters_follow_a_leader_that_moves() {
     let old = leader_of(&cluster, DATA_RANGE).unwrap();
     let new = if old == 1 { 2 } else { 1 };
     let holder = begin(&kv).await;
-    holder.lock(&[key("a")], core_domain::LockMode::Exclusive, WAIT).await.unwrap();
+    holder.lock(&[key("a")], LockMode::Exclusive, WAIT).await.unwrap();
     let waiter = begin(&cluster.kv(old)).await;
     let waiting = tokio::spawn(async move {
         let seen = add(&waiter, "a", 1).await?;

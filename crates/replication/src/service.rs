@@ -41,6 +41,9 @@ async fn answer(store: &Arc<Store>, envelope: Envelope) -> Reply {
     if let Message::Create = message {
         return done(store.create_replica(range, to, None).await.map(|_| ()));
     }
+    if let Message::Restore { descriptor } = &message {
+        return done(store.restore_replica(to, descriptor).await);
+    }
     let Some(replica) = store.group(range).filter(|replica| replica.id() == to) else {
         return match message {
             Message::Destroy { .. } => Reply::Done, // It is gone, which was the wish.
@@ -92,7 +95,7 @@ async fn answer(store: &Arc<Store>, envelope: Envelope) -> Reply {
                 Reply::Failed(format!("{to} is a member as far as it knows"))
             }
         }
-        Message::Create => Reply::Done,
+        Message::Create | Message::Restore { .. } => Reply::Done,
     }
 }
 

@@ -308,6 +308,38 @@ impl Store {
         self.start_replica(range, id).await
     }
 
+    /// Makes the replica of a right half whose split was never applied here, since the left half's
+    /// log was purged before: a snapshot of that came instead. Only where no replica ever was: one that
+    /// lost its votes must not take part (protocol.md, rule 13). Who applies a split writes the right
+    /// half's record before giving up its span, so there is none once nothing overlaps.
+    pub(crate) async fn restore_replica(
+        self: &Arc<Self>,
+        id: ReplicaId,
+        descriptor: &RangeDescriptor,
+    ) -> Result<()> {
+        let range = descriptor.range;
+        if self.group(range).is_some() {
+            return Ok(());
+        }
+        if let Some(other) = self.overlapping(range, &descriptor.span) {
+            return Err(ReplicationError::Refused(format!("{other} here has yet to split")));
+        }
+        if read_record::<Meta>(&**self.engine(), range, Tag::Meta)?.is_some() {
+            return Err(ReplicationError::Refused(format!("{range} was here before")));
+        }
+        let replica = self.create_replica(range, id, None).await?;
+        // The left half's replica here may have helped a lease to live.
+        replica.be_deaf_for_a_lease();
+        tracing::info!(%range, replica = %id, "a replica was missing since a split");
+        Ok(())
+    }
+
+    fn overlapping(&self, range: RangeId, span: &Span) -> Option<RangeId> {
+        let spans = self.around.spans.lock();
+        let mut others = spans.iter().filter(|(other, held)| **other != range && !held.is_empty());
+        others.find(|(_, held)| held.overlaps(span)).map(|(other, _)| *other)
+    }
+
     async fn start_replica(
         self: &Arc<Self>,
         range: RangeId,

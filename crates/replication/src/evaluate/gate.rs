@@ -51,7 +51,7 @@ pub(super) struct GateState {
     pub pushes: Pushes,
     pub flights: Flights,
     /// The term that the flights were proposed in: also while nothing is served in it any more.
-    flights_of: u64,
+    pub flights_of: u64,
     /// Keys with intents, in the engine or under way to it. Never too low; `None`: not known.
     pub intents: Option<usize>,
     /// When to look again, in monotonic time.
@@ -138,10 +138,12 @@ impl Gate {
         Ok(RangeResponse::Done)
     }
 
-    /// Locks of the leader before are here already, should this node be the next.
-    pub fn expect_leadership(&self, span: &Span) {
+    /// Takes the locks of the leader before, should this node be the next. Not if it leads already: the
+    /// message may be late, and what is held here counts.
+    pub fn expect_leadership(&self, span: &Span, take: impl FnOnce()) {
         let mut state = self.state.lock();
         if state.term == 0 {
+            take();
             state.inherited = true;
             state.locked = Some(span.clone());
         }

@@ -58,7 +58,7 @@ impl Evaluator {
 
     /// At the node that is to lead `descriptor`'s range: takes the locks that come along.
     pub fn take_over(&self, descriptor: &RangeDescriptor, held: HeldLocks) {
-        self.locks.lock().take_over(&descriptor.span, held, self.expiry());
-        self.gate(descriptor.range).expect_leadership(&descriptor.span);
+        let take = || self.locks.lock().take_over(&descriptor.span, held, self.expiry());
+        self.gate(descriptor.range).expect_leadership(&descriptor.span, take);
     }
 }
