@@ -171,7 +171,11 @@ impl Transaction {
             writes.push(Write { key: key.clone(), value: value.clone(), seen });
         }
         let locked = match writes.is_empty() && !tracks_reads(self.options()) {
-            true => Vec::new(),
+            true => {
+                // Nothing to check; they are released where they are.
+                state.locked = locked;
+                Vec::new()
+            }
             false => locked
                 .into_iter()
                 // Nothing is stored under these: there is nothing to check.
@@ -185,8 +189,8 @@ impl Transaction {
     /// Frees the locks in every range but the one where the commit freed them.
     async fn release_except(&self, done: Option<RangeId>) {
         self.state.lock().touched.retain(|range, _| Some(*range) != done);
-        let touched = self.end();
-        Self::release(&self.shared, self.id, touched).await;
+        let left = self.end();
+        Self::release(&self.shared, self.id, left).await;
     }
 
     async fn two_phases(
@@ -198,7 +202,7 @@ impl Transaction {
         // From now on the primary's leader must know that the transaction lives.
         let at_primary = parts.iter().find(|part| part.descriptor.span.contains(&commit.primary));
         if let Some(part) = at_primary {
-            self.touch(part.descriptor.range, &commit.primary);
+            self.touch(&part.descriptor, &commit.primary);
         }
         let commit = commit.clone();
         let touched = self.heartbeat_keys();

@@ -12,7 +12,7 @@ use crate::sender::{Served, kv_error};
 use async_trait::async_trait;
 use core_domain::write_buffer::covered_span;
 use core_domain::{
-    CommitReceipt, ConsistencyLevel, Guarantee, IsolationLevel, Key, KvError, KvResult,
+    CommitReceipt, ConsistencyLevel, Generation, Guarantee, IsolationLevel, Key, KvError, KvResult,
     KvTransaction, LockMode, LockedValue, RangeId, ReadAt, ReadSet, SavepointId, ScanOptions,
     ScanPage, Span, Timestamp, TxnId, TxnOptions, Value, WaitPolicy, WriteBuffer,
 };
@@ -43,8 +43,8 @@ pub(crate) struct TxnState {
     pub locked: HashMap<Key, HeldLock>,
     /// What was asked for since there have been savepoints, oldest first.
     lock_steps: Vec<LockStep>,
-    /// One key of every range where locks were asked for: where to release.
-    pub touched: HashMap<RangeId, Key>,
+    /// Every range where locks were asked for: where to release.
+    pub touched: HashMap<RangeId, Touched>,
     /// What a SERIALIZABLE transaction that may write has read.
     pub reads: Option<Box<ReadSet>>,
     /// No more statements.
@@ -52,6 +52,22 @@ pub(crate) struct TxnState {
     /// When the leaders last confirmed the advisory locks; `None`: there are none.
     pub confirmed: Option<Instant>,
     guarantee: Guarantee,
+}
+
+/// Where locks were asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Touched {
+    /// In the range.
+    pub key: Key,
+    /// The range's, before the first lock. It may have split since, and its right half have moved.
+    generation: Generation,
+}
+
+/// What a transaction leaves behind at leaders.
+#[derive(Default)]
+pub(crate) struct Leftover {
+    touched: Vec<Touched>,
+    locked: HashMap<Key, HeldLock>,
 }
 
 /// A lock, and the newest version when it was taken (protocol.md, rule 3).
@@ -122,20 +138,47 @@ impl Transaction {
         self.began.elapsed()
     }
 
-    /// Where leaders must hear that the transaction lives.
-    pub(crate) fn heartbeat_keys(&self) -> Vec<Key> {
-        self.state.lock().touched.values().cloned().collect()
+    /// Where leaders must hear that the transaction lives: one key of each range.
+    pub(crate) async fn heartbeat_keys(&self) -> KvResult<Vec<Key>> {
+        let touched: Vec<Touched> = self.state.lock().touched.values().cloned().collect();
+        let mut found = Vec::with_capacity(touched.len());
+        for Touched { key, .. } in &touched {
+            found.push(self.shared.sender.locate(key).await?);
+        }
+        let changed =
+            |(before, now): (&Touched, &Arc<RangeDescriptor>)| before.generation != now.generation;
+        if touched.iter().zip(&found).any(changed) {
+            let locked = self.state.lock().locked.keys().cloned().collect();
+            let holding = locate_all(&self.shared, locked).await?;
+            let mut state = self.state.lock();
+            // Once it has ended nothing is held.
+            if !state.touched.is_empty() {
+                for (now, key) in holding {
+                    let generation = now.generation;
+                    state.touched.entry(now.range).or_insert(Touched { key, generation });
+                }
+                for now in found {
+                    if let Some(before) = state.touched.get_mut(&now.range) {
+                        before.generation = now.generation;
+                    }
+                }
+            }
+        }
+        Ok(self.state.lock().touched.values().map(|touched| touched.key.clone()).collect())
     }
 
     pub(crate) fn has_advisory_locks(&self) -> bool {
         self.state.lock().confirmed.is_some()
     }
 
-    pub(crate) fn touch(&self, range: RangeId, key: &Key) {
+    pub(crate) fn touch(&self, descriptor: &RangeDescriptor, key: &Key) {
         let first = {
             let mut state = self.state.lock();
             let first = state.touched.is_empty();
-            state.touched.entry(range).or_insert_with(|| key.clone());
+            state
+                .touched
+                .entry(descriptor.range)
+                .or_insert_with(|| Touched { key: key.clone(), generation: descriptor.generation });
             first
         };
         if first {
@@ -354,7 +397,7 @@ impl Transaction {
         mode: LockMode,
         wait: WaitPolicy,
     ) -> KvResult<Option<Vec<LockedValue>>> {
-        self.touch(descriptor.range, &keys[0]);
+        self.touch(descriptor, &keys[0]);
         let snapshot = match self.options.isolation {
             IsolationLevel::ReadCommitted => None,
             IsolationLevel::RepeatableRead | IsolationLevel::Serializable => {
@@ -426,24 +469,55 @@ impl Transaction {
     }
 
     /// Frees the locks at every leader that was asked for some.
-    pub(crate) async fn release(shared: &Shared, txn: TxnId, keys: Vec<Key>) {
+    pub(crate) async fn release(shared: &Shared, txn: TxnId, left: Leftover) {
         shared.alive.lock().remove(&txn);
-        for key in keys {
-            if let Err(error) = shared.at_key(&key, RangeRequest::Release { txn }).await {
-                tracing::debug!(%txn, %error, "locks left to expire");
-            }
+        if let Err(error) = Self::release_everywhere(shared, txn, left).await {
+            tracing::debug!(%txn, %error, "locks left to expire");
         }
     }
 
+    async fn release_everywhere(shared: &Shared, txn: TxnId, left: Leftover) -> KvResult<()> {
+        let mut split = false;
+        let mut failed = Ok(());
+        for Touched { key, generation } in left.touched {
+            let now = shared.sender.locate(&key).await;
+            split |= now.is_ok_and(|now| now.generation != generation);
+            let released = shared.at_key(&key, RangeRequest::Release { txn }).await;
+            failed = failed.and(released.map(drop));
+        }
+        if split {
+            for (_, key) in locate_all(shared, left.locked.into_keys().collect()).await? {
+                shared.at_key(&key, RangeRequest::Release { txn }).await?;
+            }
+        }
+        failed
+    }
+
     /// Ends the transaction; what must be released, once.
-    pub(crate) fn end(&self) -> Vec<Key> {
+    pub(crate) fn end(&self) -> Leftover {
         let mut state = self.state.lock();
         state.ended = true;
         state.buffer.clear();
-        state.locked.clear();
         state.lock_steps.clear();
-        std::mem::take(&mut state.touched).into_values().collect()
+        Leftover {
+            touched: std::mem::take(&mut state.touched).into_values().collect(),
+            locked: std::mem::take(&mut state.locked),
+        }
     }
+}
+
+/// One of `keys` for each range that they are in.
+async fn locate_all(
+    shared: &Shared,
+    mut keys: Vec<Key>,
+) -> KvResult<Vec<(Arc<RangeDescriptor>, Key)>> {
+    let mut found = Vec::new();
+    while let Some(key) = keys.pop() {
+        let descriptor = shared.sender.locate(&key).await?;
+        keys.retain(|other| !descriptor.span.contains(other));
+        found.push((descriptor, key));
+    }
+    Ok(found)
 }
 
 /// What is declared to be read-only is serialised at its snapshot.
@@ -662,24 +736,24 @@ impl KvTransaction for Transaction {
     }
 
     async fn rollback(&self) {
-        let touched = self.end();
-        if !touched.is_empty() {
-            Self::release(&self.shared, self.id, touched).await;
+        let left = self.end();
+        if !left.touched.is_empty() {
+            Self::release(&self.shared, self.id, left).await;
         }
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        let touched = self.end();
-        if touched.is_empty() {
+        let left = self.end();
+        if left.touched.is_empty() {
             return;
         }
         self.shared.alive.lock().remove(&self.id);
         // Without a runtime the process is ending, and the locks with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shared, id) = (self.shared.clone(), self.id);
-            runtime.spawn(async move { Self::release(&shared, id, touched).await });
+            runtime.spawn(async move { Self::release(&shared, id, left).await });
         }
     }
 }

@@ -297,7 +297,7 @@ async fn land_when_certain(
 ) {
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        if gate.state.lock().term != term {
+        if gate.state.lock().flights_of != term {
             return;
         }
         let generation = group.descriptor().generation;

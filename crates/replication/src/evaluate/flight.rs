@@ -97,6 +97,14 @@ impl Flights {
         flight.landed.close();
     }
 
+    /// Each once.
+    pub fn all(&self) -> Vec<Arc<Flight>> {
+        let mut all: Vec<Arc<Flight>> = self.by_key.values().cloned().collect();
+        all.sort_by_key(Arc::as_ptr);
+        all.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        all
+    }
+
     /// Leadership is lost: every record leaves, and who waited looks again.
     pub fn clear(&mut self) {
         for flight in std::mem::take(&mut self.by_key).into_values() {

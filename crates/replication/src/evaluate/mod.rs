@@ -16,6 +16,7 @@
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
 //! async_commit.rs  PrewriteAsync, SettleSecondaries
+//! hand_over.rs   locks go along to the next leader   under rule 2
 //! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! oracle.rs      Draw                      under rule 12
@@ -43,6 +44,7 @@ mod erase;
 mod flight;
 mod gate;
 mod group;
+mod hand_over;
 mod lock;
 mod lock_table;
 mod oracle;
@@ -60,6 +62,7 @@ mod tests;
 pub use deadlock::{Victim, WaitEdge, WaitReport};
 pub use gate::Admission;
 pub use group::Group;
+pub use hand_over::HeldLocks;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
 pub use request::{
@@ -181,10 +184,7 @@ impl Evaluator {
                 Box::pin(at.query_txn(txn, primary, seen, now)).await
             }
             RangeRequest::FindTxn { txn } => Box::pin(at.find_txn(txn)).await,
-            RangeRequest::Release { txn } => {
-                self.locks.lock().release(txn);
-                Ok(RangeResponse::Done)
-            }
+            RangeRequest::Release { txn } => gate.free(&self.locks, |locks| locks.release(txn)),
             RangeRequest::ReleaseKeys { txn, keys } => at.release_keys(txn, &keys),
             RangeRequest::ReportWaits(report) => Box::pin(at.report_waits(report)).await,
             RangeRequest::ListWaits => Box::pin(at.list_waits()).await,
@@ -273,19 +273,19 @@ async fn watch_disk(evaluator: Weak<Evaluator>) {
 impl Observer for Evaluator {
     fn leadership_lost(&self, range: RangeId) {
         if let Some(gate) = self.gates.read().get(&range) {
-            gate.lose();
+            gate.lose(&self.locks);
         }
     }
 
     /// Rule 9: what is kept per range is copied; locks are kept by key and stay where they are.
     fn split(&self, left: &RangeDescriptor, right: &RangeDescriptor) {
-        let left = self.gate(left.range);
-        self.gate(right.range).inherit(&left);
+        let spans = [&left.span, &right.span];
+        self.gate(right.range).inherit(&self.gate(left.range), spans);
     }
 
     fn removed(&self, range: RangeId) {
         if let Some(gate) = self.gates.write().remove(&range) {
-            gate.lose();
+            gate.lose(&self.locks);
         }
     }
 }

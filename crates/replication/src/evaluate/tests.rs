@@ -1,6 +1,7 @@
 //! The rules of protocol.md that bind the leader's evaluation, on a log that tests can hold back.
 
 mod async_commit;
+mod moves;
 mod validation;
 
 use super::*;
@@ -19,6 +20,7 @@ struct FakeGroup {
     term: AtomicU64,
     leads: AtomicBool,
     generation: AtomicU64,
+    span: Mutex<Span>,
     entries: AtomicU64,
     gate: Semaphore,
 }
@@ -31,6 +33,7 @@ impl FakeGroup {
             term: AtomicU64::new(1),
             leads: AtomicBool::new(true),
             generation: AtomicU64::new(1),
+            span: Mutex::new(Span::all()),
             entries: AtomicU64::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         })
@@ -54,7 +57,8 @@ impl Group for FakeGroup {
 
     fn descriptor(&self) -> Arc<RangeDescriptor> {
         let founders = [(NodeId(1), "here:1".to_owned())];
-        let mut descriptor = RangeDescriptor::founding(self.range, Span::all(), &founders);
+        let mut descriptor =
+            RangeDescriptor::founding(self.range, self.span.lock().clone(), &founders);
         descriptor.generation = Generation(self.generation.load(Ordering::SeqCst));
         Arc::new(descriptor)
     }
