@@ -480,7 +480,7 @@ async fn a_range_that_grows_is_split_by_itself_and_nobody_notices() {
         size_check_interval: Duration::from_millis(50),
         ..SendTuning::default()
     };
-    let mut cluster = Cluster::start_with(&[1, 2, 3], send).await;
+    let mut cluster = Cluster::start_tuned(&[1, 2, 3], send).await;
     open_accounts(&cluster.kv(1)).await;
     let load = Load::start(&cluster, false);
     let filler = value(&"x".repeat(1000));
