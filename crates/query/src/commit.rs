@@ -205,7 +205,7 @@ impl Transaction {
             self.touch(&part.descriptor, &commit.primary);
         }
         let commit = commit.clone();
-        let touched = self.heartbeat_keys();
+        let touched = self.touched();
         let task = tokio::spawn(async move {
             match commit.goes_async(&parts) {
                 true => commit.commit_async(parts, touched, started).await,

@@ -141,10 +141,7 @@ async fn send_heartbeats(shared: Weak<Shared>) {
 
 async fn send_heartbeat(shared: Arc<Shared>, txn: Arc<Transaction>) {
     let id = txn.id();
-    let beats = match txn.heartbeat_keys().await {
-        Ok(keys) => keys,
-        Err(error) => return tracing::debug!(%id, %error, "no heartbeat"),
-    };
+    let beats = txn.heartbeat_keys().await;
     // Or the transaction would not be dropped while one of them waits for a leader.
     drop(txn);
     let beats = beats.into_iter().map(|key| {

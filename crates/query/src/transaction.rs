@@ -139,32 +139,48 @@ impl Transaction {
     }
 
     /// Where leaders must hear that the transaction lives: one key of each range.
-    pub(crate) async fn heartbeat_keys(&self) -> KvResult<Vec<Key>> {
-        let touched: Vec<Touched> = self.state.lock().touched.values().cloned().collect();
-        let mut found = Vec::with_capacity(touched.len());
-        for Touched { key, .. } in &touched {
-            found.push(self.shared.sender.locate(key).await?);
-        }
-        let changed =
-            |(before, now): (&Touched, &Arc<RangeDescriptor>)| before.generation != now.generation;
-        if touched.iter().zip(&found).any(changed) {
-            let locked = self.state.lock().locked.keys().cloned().collect();
-            let holding = locate_all(&self.shared, locked).await?;
-            let mut state = self.state.lock();
-            // Once it has ended nothing is held.
-            if !state.touched.is_empty() {
-                for (now, key) in holding {
-                    let generation = now.generation;
-                    state.touched.entry(now.range).or_insert(Touched { key, generation });
-                }
-                for now in found {
-                    if let Some(before) = state.touched.get_mut(&now.range) {
-                        before.generation = now.generation;
-                    }
-                }
+    pub(crate) async fn heartbeat_keys(&self) -> Vec<Key> {
+        let mut changed = Vec::new();
+        for Touched { key, generation } in self.touched().touched {
+            if let Ok(now) = self.shared.sender.locate(&key).await
+                && now.generation != generation
+            {
+                changed.push(now);
             }
         }
-        Ok(self.state.lock().touched.values().map(|touched| touched.key.clone()).collect())
+        if !changed.is_empty()
+            && let Err(error) = self.follow_locks(changed).await
+        {
+            tracing::debug!(txn = %self.id, %error, "where the locks are is not known");
+        }
+        self.touched().touched.into_iter().map(|touched| touched.key).collect()
+    }
+
+    /// The locks of ranges that have `changed` may be in other ranges by now.
+    async fn follow_locks(&self, changed: Vec<Arc<RangeDescriptor>>) -> KvResult<()> {
+        let locked = self.state.lock().locked.keys().cloned().collect();
+        let holding = locate_all(&self.shared, locked).await?;
+        let mut state = self.state.lock();
+        // Once it has ended nothing is held.
+        if state.touched.is_empty() {
+            return Ok(());
+        }
+        for (now, key) in holding {
+            let generation = now.generation;
+            state.touched.entry(now.range).or_insert(Touched { key, generation });
+        }
+        for now in changed {
+            if let Some(before) = state.touched.get_mut(&now.range) {
+                before.generation = now.generation;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where locks were asked for, by the ranges' keys alone.
+    pub(crate) fn touched(&self) -> Leftover {
+        let touched = self.state.lock().touched.values().cloned().collect();
+        Leftover { touched, locked: HashMap::new() }
     }
 
     pub(crate) fn has_advisory_locks(&self) -> bool {
