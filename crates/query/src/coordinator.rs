@@ -9,6 +9,7 @@
 
 use crate::oracle_client::OracleClient;
 use crate::sender::{PeerList, RangeSender, SendTuning, kv_error};
+use crate::snapshots::Snapshots;
 use crate::transaction::Transaction;
 use async_trait::async_trait;
 use cluster::Transport;
@@ -36,7 +37,7 @@ const _: () = assert!(TXN_EXPIRY.as_secs() >= 3 * HEARTBEAT_INTERVAL.as_secs());
 
 /// The distributed `KvStore`. Used as `Arc<TxnCoordinator>`.
 pub struct TxnCoordinator {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What every transaction of this node uses.
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub oracle: Arc<OracleClient>,
     /// Transactions with locks or intents: they are kept alive by heartbeats.
     pub alive: Mutex<HashMap<TxnId, Weak<Transaction>>>,
+    /// How far back this node reads.
+    pub snapshots: Snapshots,
 }
 
 impl TxnCoordinator {
@@ -59,7 +62,12 @@ impl TxnCoordinator {
         let sender = RangeSender::start(store, evaluator.clone(), transport, peers, tuning);
         let oracle = OracleClient::new(sender.clone());
         evaluator.connect(oracle.clone());
-        let shared = Arc::new(Shared { sender, oracle, alive: Mutex::default() });
+        let shared = Arc::new(Shared {
+            sender,
+            oracle,
+            alive: Mutex::default(),
+            snapshots: Snapshots::default(),
+        });
         tokio::spawn(send_heartbeats(Arc::downgrade(&shared)));
         Arc::new(Self { shared })
     }
@@ -121,8 +129,15 @@ impl KvStore for TxnCoordinator {
         if options.isolation == IsolationLevel::Serializable {
             return Err(KvError::Internal("SERIALIZABLE is not supported yet".into()));
         }
+        let held = match options.as_of {
+            None => self.shared.snapshots.hold(),
+            Some(past) => self.shared.snapshots.hold_past(past),
+        };
         let id = TxnId(self.shared.oracle.draw().await?.0);
-        Ok(Transaction::begin(self.shared.clone(), id, options))
+        if options.as_of.is_some_and(|past| past.0 > id.0) {
+            return Err(KvError::Internal("a snapshot from the future was asked for".into()));
+        }
+        Ok(Transaction::begin(self.shared.clone(), id, options, held))
     }
 
     async fn now(&self) -> KvResult<Timestamp> {

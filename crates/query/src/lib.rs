@@ -5,6 +5,8 @@
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
 //! commit.rs        one phase or two; outcomes that are unknown
 //! intents.rs       other transactions' leftovers in the way
+//! snapshots.rs     how far back this node reads
+//! collector.rs     its part in garbage collection
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
 //! range_cache.rs   which range has a key, who led it
 //! oracle_client.rs timestamps: here at once, elsewhere in batches
@@ -13,14 +15,17 @@
 //! Invariants, as absences: query knows no Raft, no log, no disk; it holds no lock and no data that
 //! a leader does not know better; a stale cache costs a redirect, never an answer.
 
+mod collector;
 mod commit;
 mod coordinator;
 mod intents;
 mod oracle_client;
 mod range_cache;
 mod sender;
+mod snapshots;
 mod transaction;
 
+pub use collector::{GC_RETENTION, GcTuning};
 pub use coordinator::{TXN_BYTES_MAX, TxnCoordinator, VALUE_BYTES_MAX};
 pub use oracle_client::OracleClient;
 pub use sender::{PeerList, RANGE_SERVICE, RangeSender, SendTuning};

@@ -140,6 +140,19 @@ impl RangeSender {
         self.evaluator.try_draw(&*system)
     }
 
+    pub(crate) fn node(&self) -> NodeId {
+        self.store.node()
+    }
+
+    pub(crate) fn evaluator(&self) -> &Arc<Evaluator> {
+        &self.evaluator
+    }
+
+    /// Whether this node leads `range`.
+    pub(crate) fn leadership(&self, range: RangeId) -> Leadership {
+        self.store.group(range).map_or(Leadership::Follower, |replica| replica.leadership())
+    }
+
     /// The range that has `key`.
     pub(crate) async fn locate(&self, key: &Key) -> KvResult<Arc<RangeDescriptor>> {
         self.find(key, false).await
@@ -445,12 +458,15 @@ impl RangeSender {
             | RangeRequest::Rollback { .. }
             | RangeRequest::Erase { .. }
             | RangeRequest::QueryTxn { .. }
+            | RangeRequest::MoveMarks { .. }
+            | RangeRequest::FindIntents { .. }
             | RangeRequest::FindTxn { .. } => timeout = self.tuning.outcome_timeout,
             RangeRequest::Lock { .. }
             | RangeRequest::Get { .. }
             | RangeRequest::Scan { .. }
             | RangeRequest::Release { .. }
             | RangeRequest::Heartbeat { .. }
+            | RangeRequest::Report { .. }
             | RangeRequest::Draw { .. } => {}
         }
         (request, timeout)
@@ -578,6 +594,9 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::FindTxn { .. }
         | RangeRequest::Release { .. }
         | RangeRequest::Heartbeat { .. }
+        | RangeRequest::Report { .. }
+        | RangeRequest::MoveMarks { .. }
+        | RangeRequest::FindIntents { .. }
         | RangeRequest::Draw { .. } => false,
     }
 }

@@ -9,6 +9,7 @@
 
 use crate::coordinator::{Shared, TXN_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::sender::{Served, kv_error};
+use crate::snapshots::Epoch;
 use async_trait::async_trait;
 use core_domain::{
     CommitReceipt, ConsistencyLevel, Guarantee, IsolationLevel, Key, KvError, KvResult,
@@ -28,6 +29,8 @@ pub(crate) struct Transaction {
     options: TxnOptions,
     began: Instant,
     me: Weak<Transaction>,
+    /// Keeps what its snapshots see from being dropped.
+    _held: Arc<Epoch>,
     pub(crate) state: Mutex<TxnState>,
 }
 
@@ -50,15 +53,22 @@ pub(crate) struct HeldLock {
 }
 
 impl Transaction {
-    pub(crate) fn begin(shared: Arc<Shared>, id: TxnId, options: TxnOptions) -> Arc<Self> {
+    /// `held` was taken before `id` was drawn.
+    pub(crate) fn begin(
+        shared: Arc<Shared>,
+        id: TxnId,
+        options: TxnOptions,
+        held: Arc<Epoch>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             shared,
             id,
             options,
             began: Instant::now(),
             me: me.clone(),
+            _held: held,
             state: Mutex::new(TxnState {
-                snapshot: None,
+                snapshot: options.as_of,
                 buffer: WriteBuffer::default(),
                 locked: HashMap::new(),
                 touched: HashMap::new(),
@@ -98,8 +108,9 @@ impl Transaction {
 
     async fn timestamp(&self, at: ReadAt) -> KvResult<Timestamp> {
         match at {
-            ReadAt::Latest => self.shared.oracle.draw().await,
-            ReadAt::Snapshot => {
+            // There is nothing newer in the past.
+            ReadAt::Latest if self.options.as_of.is_none() => self.shared.oracle.draw().await,
+            ReadAt::Snapshot | ReadAt::Latest => {
                 let snapshot = self.state.lock().snapshot;
                 match snapshot {
                     Some(snapshot) => Ok(snapshot),
@@ -235,7 +246,8 @@ impl Transaction {
         }
         let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
         held.mode = held.mode.max(mode);
-        if held.seen != committed_at {
+        // A deletion that was seen may have been collected since: the commit looks closer.
+        if held.seen != committed_at && committed_at != Timestamp::ZERO {
             // The lock was lost in between and somebody else wrote.
             return Err(KvError::Conflict { key: key.clone(), other: TxnId::default() });
         }
@@ -246,7 +258,16 @@ impl Transaction {
         Ok(LockedValue::Locked { value, committed_at })
     }
 
+    /// SQL does not come so far: who reads the past only reads.
+    fn refuse_past(&self, what: &str) -> KvResult<()> {
+        match self.options.as_of {
+            None => Ok(()),
+            Some(at) => Err(KvError::Internal(format!("{what} in a transaction as of {at}"))),
+        }
+    }
+
     fn write(&self, key: Key, value: Option<Value>) -> KvResult<()> {
+        self.refuse_past("write")?;
         let size = (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
         check_size("a row", size, VALUE_BYTES_MAX)?;
         let mut state = self.state.lock();
@@ -318,7 +339,7 @@ impl KvTransaction for Transaction {
     async fn begin_statement(&self) -> KvResult<Timestamp> {
         self.running()?;
         let kept = match self.options.isolation {
-            IsolationLevel::ReadCommitted => None,
+            IsolationLevel::ReadCommitted => self.options.as_of,
             IsolationLevel::RepeatableRead | IsolationLevel::Serializable => {
                 self.state.lock().snapshot
             }
@@ -388,6 +409,7 @@ impl KvTransaction for Transaction {
         wait: WaitPolicy,
     ) -> KvResult<Vec<LockedValue>> {
         self.running()?;
+        self.refuse_past("lock")?;
         let started = Instant::now();
         let mut answers = Vec::with_capacity(keys.len());
         while answers.len() < keys.len() {

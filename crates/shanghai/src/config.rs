@@ -3,9 +3,11 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use query::GC_RETENTION;
 use serde::Deserialize;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 use wire::Authentication;
 
 const DATA_DIR: &str = "./shanghai-data";
@@ -46,6 +48,9 @@ pub struct Options {
     /// Listen beyond loopback without authentication or encryption all the same
     #[arg(long, env = "SHANGHAI_INSECURE")]
     pub insecure: bool,
+    /// For how long old versions of rows stay readable, such as 90s, 10min, 1h [default: 10min]
+    #[arg(long, env = "SHANGHAI_GC_RETENTION", value_name = "TIME")]
+    pub gc_retention: Option<String>,
     /// Log filter, such as info or info,replication=debug [default: info,openraft=error]
     #[arg(long, env = "SHANGHAI_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -67,6 +72,7 @@ pub struct Config {
     pub http_addr: SocketAddr,
     pub join: Vec<String>,
     pub authentication: Authentication,
+    pub gc_retention: Duration,
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
     pub log_format: String,
@@ -103,6 +109,10 @@ impl Config {
             http_addr: address("--http-addr", options.http_addr.as_deref().unwrap_or(HTTP_ADDR))?,
             join: options.join,
             authentication,
+            gc_retention: match &options.gc_retention {
+                None => GC_RETENTION,
+                Some(text) => duration("--gc-retention", text)?,
+            },
             tls,
             log: options.log.unwrap_or_else(|| DEFAULT_LOG.into()),
             log_format: options.log_format.unwrap_or_else(|| "text".into()),
@@ -134,6 +144,26 @@ impl Config {
     }
 }
 
+/// A number and its unit, as PostgreSQL's settings have them.
+fn duration(flag: &str, text: &str) -> Result<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit.trim() {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "min" => Some(60 * 1000),
+        "h" => Some(60 * 60 * 1000),
+        "d" => Some(24 * 60 * 60 * 1000),
+        _ => None,
+    };
+    let ms = number.parse().ok().zip(unit_ms).and_then(|(n, unit): (u64, u64)| n.checked_mul(unit));
+    match ms {
+        // Within the bits that a timestamp has for it.
+        Some(ms) if ms < 1 << 45 => Ok(Duration::from_millis(ms)),
+        _ => bail!("{flag} {text:?} is no time: a number with ms, s, min, h or d"),
+    }
+}
+
 /// `::ffff:127.0.0.1` is this machine too.
 fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
@@ -152,6 +182,7 @@ impl Options {
             tls_cert: self.tls_cert.or(other.tls_cert),
             tls_key: self.tls_key.or(other.tls_key),
             insecure: self.insecure || other.insecure,
+            gc_retention: self.gc_retention.or(other.gc_retention),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
             config: self.config,
@@ -177,6 +208,20 @@ mod tests {
         assert_eq!(config.rpc_addr.to_string(), "127.0.0.1:5434");
         assert_eq!(config.http_addr.to_string(), "127.0.0.1:5480");
         assert_eq!(config.data_dir, PathBuf::from("./shanghai-data"));
+    }
+
+    #[test]
+    fn a_retention_has_a_unit() {
+        let given = |text: &str| {
+            let gc_retention = Some(text.to_owned());
+            Config::resolve(Options { gc_retention, ..Options::default() })
+        };
+        assert_eq!(Config::resolve(Options::default()).unwrap().gc_retention.as_secs(), 600);
+        assert_eq!(given("90s").unwrap().gc_retention.as_secs(), 90);
+        assert_eq!(given("2 h").unwrap().gc_retention.as_secs(), 7200);
+        for wrong in ["", "10", "s", "-1s", "1 fortnight", "99999999999999d"] {
+            assert!(given(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

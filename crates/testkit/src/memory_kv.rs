@@ -177,7 +177,11 @@ impl KvStore for MemoryKv {
             id,
             options,
             shared: self.shared.clone(),
-            own: Mutex::new(Own { snapshot: None, buffer: WriteBuffer::default(), ended: false }),
+            own: Mutex::new(Own {
+                snapshot: options.as_of,
+                buffer: WriteBuffer::default(),
+                ended: false,
+            }),
         }))
     }
 
@@ -216,7 +220,7 @@ struct MemoryTransaction {
 impl MemoryTransaction {
     fn timestamp(&self, at: ReadAt) -> Timestamp {
         match at {
-            ReadAt::Latest => Timestamp::MAX,
+            ReadAt::Latest => self.options.as_of.unwrap_or(Timestamp::MAX),
             ReadAt::Snapshot => {
                 let mut own = self.own.lock();
                 *own.snapshot.get_or_insert_with(|| self.shared.draw(&mut self.shared.state.lock()))
@@ -321,7 +325,8 @@ impl KvTransaction for MemoryTransaction {
     async fn begin_statement(&self) -> KvResult<Timestamp> {
         self.alive()?;
         let mut own = self.own.lock();
-        let keep = self.options.isolation != IsolationLevel::ReadCommitted;
+        let keep =
+            self.options.isolation != IsolationLevel::ReadCommitted || self.options.as_of.is_some();
         let snapshot = match own.snapshot.filter(|_| keep) {
             Some(snapshot) => snapshot,
             None => self.shared.draw(&mut self.shared.state.lock()),

@@ -6,6 +6,7 @@
 //! planning.rs     text to plan: plan cache, re-planning when the catalog has moved
 //! begin.rs        where a statement begins: transaction, tables, snapshot
 //! statement.rs    running a plan: retries, time-outs, cancel
+//! past.rs         AS OF SYSTEM TIME
 //! control.rs      BEGIN, COMMIT, SAVEPOINT, ...
 //! command.rs      SET, SHOW, PREPARE, DISCARD, ...
 //! cursor.rs       DECLARE, FETCH, CLOSE
@@ -20,6 +21,7 @@ mod copying;
 pub(crate) mod core;
 mod cursor;
 mod facts;
+mod past;
 mod planning;
 pub(crate) mod statement;
 pub(crate) mod transaction;

@@ -241,6 +241,11 @@ impl Session {
         if self.txn.isolation == IsolationLevel::Serializable {
             return Err(serializable_unsupported());
         }
+        if self.txn.as_of.is_some() {
+            let tag = prepared.plan().planned.tag.0;
+            let message = format!("cannot execute {tag} in a read-only transaction");
+            return Err(SqlError::new("25006", message));
+        }
         let kv = self.txn.open(&self.server).await?;
         if self.txn.snapshot_catalog.is_none() {
             kv.begin_statement().await?;

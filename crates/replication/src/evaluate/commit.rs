@@ -116,6 +116,7 @@ impl Place<'_> {
         writes: &[Write],
         locked: &[LockedKey],
     ) -> Result<Timestamp, Obstacle> {
+        self.refuse_forgotten(txn)?;
         self.evaluator.refuse_growth(writes)?;
         {
             let locks = self.evaluator.locks.lock();
@@ -136,8 +137,12 @@ impl Place<'_> {
         let seen = writes.iter().map(|w| (&w.key, w.seen));
         for (key, seen) in seen.chain(locked.iter().map(|l| (&l.key, Some(l.seen)))) {
             let newest = reader.newest(key)?;
+            let collected = newest.is_none();
             let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));
-            if seen.is_some_and(|seen| seen != commit) {
+            let changed = seen.is_some_and(|seen| {
+                seen != commit && !(collected && self.was_collected(txn, seen))
+            });
+            if changed {
                 return Err(KvError::Conflict { key: key.clone(), other: start }.into());
             }
             newest_of_all = newest_of_all.max(commit);

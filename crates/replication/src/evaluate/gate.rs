@@ -86,6 +86,7 @@ impl Gate {
         let (serving, max_ts) = {
             let mut left = left.state.lock();
             left.intents = None;
+            left.flights.dead.clear();
             (left.term != 0, left.max_ts)
         };
         let mut state = self.state.lock();

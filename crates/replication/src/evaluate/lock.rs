@@ -133,6 +133,10 @@ impl Place<'_> {
             let value = newest.and_then(|version| version.value);
             values.push(LockedValue::Locked { value, committed_at });
         }
+        if let Some(snapshot) = snapshot {
+            // A tombstone above it, which would be a conflict, may be gone.
+            self.refuse_old(snapshot)?;
+        }
         tracing::trace!(range = %admission.descriptor.range, %txn, keys = keys.len(), "locked");
         Ok(values)
     }

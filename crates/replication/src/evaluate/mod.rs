@@ -13,6 +13,8 @@
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
 //! erase.rs       Erase: all versions of what nothing refers to any more
+//! garbage.rs     Report, MoveMarks, FindIntents: what garbage collection may drop
+//! dead_runs.rs   runs of deleted keys that scans leap over
 //! oracle.rs      Draw                      under rule 12
 //! ```
 //!
@@ -31,8 +33,10 @@
 //! Followers know nothing of this: they apply bytes.
 
 mod commit;
+mod dead_runs;
 mod erase;
 mod flight;
+mod garbage;
 mod gate;
 mod group;
 mod lock;
@@ -51,6 +55,8 @@ pub use gate::Admission;
 pub use group::Group;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
+pub use storage::Marks;
+
 pub use request::{ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, Write};
 
 use crate::descriptor::RangeDescriptor;
@@ -58,6 +64,7 @@ use crate::error::ReplicationError;
 use crate::observer::Observer;
 use async_trait::async_trait;
 use core_domain::{Clock, Key, KvError, KvResult, RangeId, Span, Timestamp};
+use garbage::Reports;
 use gate::Gate;
 use oracle::Oracle;
 use parking_lot::{Mutex, RwLock};
@@ -65,7 +72,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use storage::Engine;
+use storage::{Engine, gc};
 
 /// A transaction that was not heard of for so long is taken for dead: its locks are freed, and its
 /// intents rolled back by whoever meets them.
@@ -73,6 +80,9 @@ pub const TXN_EXPIRY: Duration = Duration::from_secs(5);
 
 /// How often the room on the disk is looked at.
 const DISK_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether tombstones can go.
+const COLLECTION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Fresh timestamps for a new leader; implemented by the layer that can reach the oracle.
 #[async_trait]
@@ -91,6 +101,8 @@ pub struct Evaluator {
     source: OnceLock<Arc<dyn TimestampSource>>,
     /// As of a moment ago.
     disk_nearly_full: AtomicBool,
+    /// Who holds the marks back, at the system range's leader.
+    reports: Mutex<Reports>,
 }
 
 impl Evaluator {
@@ -103,6 +115,7 @@ impl Evaluator {
             gates: RwLock::default(),
             source: OnceLock::new(),
             disk_nearly_full: AtomicBool::new(false),
+            reports: Mutex::default(),
         })
     }
 
@@ -112,6 +125,7 @@ impl Evaluator {
             return;
         }
         tokio::spawn(watch_disk(Arc::downgrade(self)));
+        tokio::spawn(collect_garbage(Arc::downgrade(self)));
         let evaluator = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
@@ -172,6 +186,11 @@ impl Evaluator {
                 Ok(RangeResponse::Done)
             }
             RangeRequest::Erase { span } => Box::pin(at.erase(span)).await,
+            RangeRequest::Report { node, oldest } => Box::pin(at.report(node, oldest)).await,
+            RangeRequest::MoveMarks { wanted, silence_max } => {
+                Box::pin(at.move_marks(wanted, silence_max)).await
+            }
+            RangeRequest::FindIntents { before } => Box::pin(at.find_intents(before)).await,
             RangeRequest::Draw { count } => {
                 Box::pin(at.draw(count)).await.map(RangeResponse::Drawn)
             }
@@ -194,6 +213,31 @@ impl Evaluator {
         self.oracle.try_draw(system, 1)
     }
 
+    /// Lets this node's engine drop what lies below `marks`, and refuse to read there.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn raise_marks(&self, marks: Marks) -> KvResult<()> {
+        let engine = self.engine.clone();
+        let raised = tokio::task::spawn_blocking(move || gc::raise(&*engine, marks)).await;
+        raised.map_err(|error| KvError::Internal(error.to_string()))?.map_err(KvError::from)
+    }
+
+    /// As far as this node's engine drops, and refuses to read.
+    pub fn marks(&self) -> Marks {
+        self.engine.garbage().marks()
+    }
+
+    /// Drops the tombstones that may go by now; how many versions went.
+    ///
+    /// # Errors
+    /// Of the disk, or what is damaged on it.
+    pub async fn collect_garbage(&self) -> KvResult<u64> {
+        let engine = self.engine.clone();
+        let collected = tokio::task::spawn_blocking(move || gc::collect(&*engine)).await;
+        collected.map_err(|error| KvError::Internal(error.to_string()))?.map_err(KvError::from)
+    }
+
     /// Keys locked or waited for here, for metrics.
     pub fn locked_keys(&self) -> usize {
         self.locks.lock().len()
@@ -209,6 +253,18 @@ impl Evaluator {
     /// When a transaction that is heard of now will be taken for dead.
     fn expiry(&self) -> Duration {
         self.clock.monotonic() + TXN_EXPIRY
+    }
+}
+
+async fn collect_garbage(evaluator: Weak<Evaluator>) {
+    loop {
+        tokio::time::sleep(COLLECTION_INTERVAL).await;
+        let Some(evaluator) = evaluator.upgrade() else { return };
+        match evaluator.collect_garbage().await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::debug!(dropped, "deleted rows are gone"),
+            Err(error) => tracing::error!(%error, "garbage collection failed"),
+        }
     }
 }
 

@@ -4,10 +4,12 @@
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
-    Key, KvError, LockMode, LockedValue, RangeId, ScanPage, Span, Timestamp, TxnId, TxnStatus,
-    Value, WaitPolicy,
+    Key, KvError, LockMode, LockedValue, NodeId, RangeId, ScanPage, Span, Timestamp, TxnId,
+    TxnStatus, Value, WaitPolicy,
 };
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use storage::Marks;
 
 /// One buffered write on its way into a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +75,13 @@ pub enum RangeRequest {
     Erase { span: Span },
     /// System range only → `Drawn`: the first of `count` consecutive timestamps.
     Draw { count: u32 },
+    /// System range only: `node` reads nothing below `oldest` → `Marks`.
+    Report { node: NodeId, oldest: Timestamp },
+    /// System range only: drops more, as far as nobody who was heard of within `silence_max` holds it
+    /// back → `Marks`.
+    MoveMarks { wanted: Marks, silence_max: Duration },
+    /// → `Done` if nothing is left in the range of transactions that began before, else `Intents`.
+    FindIntents { before: Timestamp },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +94,7 @@ pub enum RangeResponse {
     Status(TxnStatus),
     Drawn(Timestamp),
     Done,
+    Marks(Marks),
 }
 
 /// Another transaction's intent that is in the way.

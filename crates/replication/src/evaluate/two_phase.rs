@@ -177,7 +177,7 @@ impl Place<'_> {
                     return Ok(Step::Answer(RangeResponse::Committed(at)));
                 }
                 Some(Outcome::RolledBack) => return Err(KvError::Aborted { txn }.into()),
-                None => {}
+                None => self.refuse_forgotten(txn)?,
             }
             let on_primary = intents_on(self.engine(), &primary)?;
             let Some(own) = on_primary.write.filter(|intent| intent.txn == txn) else {
