@@ -20,10 +20,12 @@ use crate::failure::Failure;
 use crate::frontend::{self, Formats, Message};
 use crate::limits::Limits;
 use crate::serve::goodbye;
+use datum::Datum;
 use futures::FutureExt as _;
 use sql::{
-    ColumnDesc, Outcome, Prepared, RowStream, Session, Severity, SqlError, TransactionStatus,
+    ColumnDesc, Outcome, Prepared, Row, RowStream, Session, Severity, SqlError, TransactionStatus,
 };
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +43,7 @@ pub struct Connection {
 
 /// How a statement ended, before the client is told.
 pub(crate) enum Ended {
-    Complete(String),
+    Complete(Cow<'static, str>),
     Empty,
 }
 
@@ -196,6 +198,11 @@ impl Connection {
     }
 
     async fn simple_statements(&mut self, sql: &str) -> Result<(), Failure> {
+        if let Some((prepared, values)) = self.session.plan_lifted(sql).await? {
+            let ended = self.simple_statement(&prepared, values).await?;
+            self.end_statement(&ended);
+            return Ok(());
+        }
         let statements = self.session.split(sql)?;
         let several = statements.len() > 1;
         if statements.is_empty() {
@@ -206,7 +213,7 @@ impl Connection {
                 self.session.begin_implicit();
             }
             let prepared = self.session.plan(statement).await?;
-            let ended = self.simple_statement(&prepared).await?;
+            let ended = self.simple_statement(&prepared, Vec::new()).await?;
             if several && index + 1 == statements.len() {
                 self.session.end_implicit().await?;
             }
@@ -215,21 +222,42 @@ impl Connection {
         Ok(())
     }
 
-    async fn simple_statement(&mut self, prepared: &Arc<Prepared>) -> Result<Ended, Failure> {
+    async fn simple_statement(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        values: Vec<Datum>,
+    ) -> Result<Ended, Failure> {
+        if let Some(row) = self.session.try_point(prepared, &values) {
+            let columns = prepared.columns.as_deref().unwrap_or_default();
+            self.channel.out.row_description(columns, Formats::TEXT);
+            return Ok(self.send_point(columns, row, Formats::TEXT)?);
+        }
         self.limits.statement_begins();
-        match Box::pin(self.session.execute(prepared, Vec::new())).await? {
+        match Box::pin(self.session.execute(prepared, values)).await? {
             Outcome::Rows { columns, mut rows } => {
                 self.channel.out.row_description(&columns, Formats::TEXT);
                 while self.send_rows(&columns, &mut rows, Formats::TEXT, ROWS_PER_BATCH).await? > 0
                 {
                 }
-                Ok(Ended::Complete(rows.tag()))
+                Ok(Ended::Complete(rows.tag().into()))
             }
-            Outcome::Complete { tag } => Ok(Ended::Complete(tag)),
+            Outcome::Complete { tag } => Ok(Ended::Complete(tag.into())),
             Outcome::CopyIn(copy) => self.copy_in(copy).await,
             Outcome::CopyOut(copy) => self.copy_out(copy).await,
             Outcome::Empty => Ok(Ended::Empty),
         }
+    }
+
+    /// The answer of a point read: a row or none.
+    pub(crate) fn send_point(
+        &mut self,
+        columns: &[ColumnDesc],
+        row: Option<Row>,
+        formats: Formats<'_>,
+    ) -> Result<Ended, SqlError> {
+        let Some(row) = row else { return Ok(Ended::Complete("SELECT 0".into())) };
+        self.channel.out.data_row(&row, columns, formats, &self.session)?;
+        Ok(Ended::Complete("SELECT 1".into()))
     }
 
     /// Sends the next rows, at most `rows_max`; zero means that there are none left.
@@ -240,10 +268,20 @@ impl Connection {
         formats: Formats<'_>,
         rows_max: usize,
     ) -> Result<usize, Failure> {
-        let produced = rows.next(rows_max.min(ROWS_PER_BATCH));
-        let Some(batch) = self.limits.bound(&mut self.session, produced).await? else {
-            return Ok(0);
+        let rows_max = rows_max.min(ROWS_PER_BATCH);
+        let ready = match self.session.core().is_cancelled() {
+            true => None,
+            false => rows.next_ready(rows_max),
         };
+        let batch = match ready {
+            Some(batch) => batch,
+            None => self.limits.bound(&mut self.session, rows.next(rows_max)).await?,
+        };
+        let Some(batch) = batch else { return Ok(0) };
+        // What was said while they were made comes before them.
+        if self.session.core().has_notices() {
+            self.send_notices();
+        }
         for row in &batch {
             if let Err(error) = self.channel.out.data_row(row, columns, formats, &self.session) {
                 self.session.fail();

@@ -4,6 +4,7 @@
 //! coordinator.rs   KvStore: begins transactions, keeps them alive, splits, asks what became of one
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
 //! commit.rs        one phase or two; outcomes that are unknown
+//! validate.rs      SERIALIZABLE: nothing that was read has changed
 //! intents.rs       other transactions' leftovers in the way
 //! snapshots.rs     how far back this node reads
 //! collector.rs     its part in garbage collection
@@ -24,6 +25,7 @@ mod range_cache;
 mod sender;
 mod snapshots;
 mod transaction;
+mod validate;
 
 pub use collector::{GC_RETENTION, GcTuning};
 pub use coordinator::{TXN_BYTES_MAX, TxnCoordinator, VALUE_BYTES_MAX};

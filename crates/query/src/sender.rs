@@ -15,7 +15,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::{Handler, Transport, TransportError};
 use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
-use replication::evaluate::{Evaluator, Group, RangeError, RangeRequest, RangeResponse};
+use replication::evaluate::{
+    Evaluator, Group, RangeError, RangeRequest, RangeResponse, Victim, WaitEdge,
+};
 use replication::{
     Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
 };
@@ -135,9 +137,29 @@ impl RangeSender {
         sender
     }
 
+    /// The waits in this node's queues; `again`: those of the last such call that go on.
+    pub(crate) fn own_waits(&self, again: bool) -> Vec<WaitEdge> {
+        self.evaluator.waits(again)
+    }
+
+    pub(crate) fn give_way(&self, victim: &Victim) {
+        self.evaluator.give_way(victim);
+    }
+
     pub(crate) fn try_draw(&self) -> Option<core_domain::Timestamp> {
         let system = self.store.group(SYSTEM_RANGE)?;
         self.evaluator.try_draw(&*system)
+    }
+
+    /// The value of `key` at `at` and when it was committed, if it is led here and nothing has to be waited for.
+    pub(crate) fn try_get(
+        &self,
+        key: &Key,
+        at: core_domain::Timestamp,
+    ) -> Option<Option<(core_domain::Timestamp, Option<core_domain::Value>)>> {
+        let replica = self.store.group_at(key)?;
+        let version = self.evaluator.try_get(&*replica, key, at)?;
+        Some(version.map(|version| (version.commit, version.value)))
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -452,6 +474,9 @@ impl RangeSender {
                 timeout += wait;
             }
             RangeRequest::Commit { .. }
+            | RangeRequest::CommitValidated(_)
+            | RangeRequest::Validate { .. }
+            | RangeRequest::PushTxn { .. }
             | RangeRequest::Prewrite { .. }
             | RangeRequest::CommitPrimary { .. }
             | RangeRequest::Resolve { .. }
@@ -465,6 +490,11 @@ impl RangeSender {
             | RangeRequest::Get { .. }
             | RangeRequest::Scan { .. }
             | RangeRequest::Release { .. }
+            | RangeRequest::ReleaseKeys { .. }
+            | RangeRequest::Reassert { .. }
+            | RangeRequest::ReportWaits(_)
+            | RangeRequest::ListWaits
+            | RangeRequest::WeakenKeys { .. }
             | RangeRequest::Heartbeat { .. }
             | RangeRequest::Report { .. }
             | RangeRequest::Draw { .. } => {}
@@ -582,6 +612,7 @@ fn wait_left(request: &RangeRequest, since: Instant) -> Option<Duration> {
 fn has_effects(request: &RangeRequest) -> bool {
     match request {
         RangeRequest::Commit { .. }
+        | RangeRequest::CommitValidated(_)
         | RangeRequest::Prewrite { .. }
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }
@@ -591,8 +622,15 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::Scan { .. }
         | RangeRequest::Lock { .. }
         | RangeRequest::QueryTxn { .. }
+        | RangeRequest::PushTxn { .. }
+        | RangeRequest::Validate { .. }
         | RangeRequest::FindTxn { .. }
         | RangeRequest::Release { .. }
+        | RangeRequest::ReleaseKeys { .. }
+        | RangeRequest::Reassert { .. }
+        | RangeRequest::ReportWaits(_)
+        | RangeRequest::ListWaits
+        | RangeRequest::WeakenKeys { .. }
         | RangeRequest::Heartbeat { .. }
         | RangeRequest::Report { .. }
         | RangeRequest::MoveMarks { .. }

@@ -56,7 +56,7 @@ pub struct Marks {
     /// No read below it is served. Of each key, what is older than its newest version at or below
     /// it may be gone.
     pub threshold: Timestamp,
-    /// Status records of transactions that began before it may be gone.
+    /// Status records of transactions that began and were committed before it may be gone.
     pub records: Timestamp,
 }
 
@@ -373,7 +373,7 @@ impl Filter {
         let drops = has_suffix(key)
             && match self.cf {
                 Cf::Data => self.drops_version(key, value),
-                Cf::Txn => self.drops_record(key),
+                Cf::Txn => self.drops_record(key, value),
                 Cf::Lock | Cf::Raft | Cf::Local => false,
             };
         self.dropped += u64::from(drops);
@@ -404,10 +404,13 @@ impl Filter {
         self.gap = 0;
     }
 
-    /// The oracle's own records belong to no transaction: they are those of number zero.
-    fn drops_record(&self, key: &[u8]) -> bool {
+    /// The oracle's own records belong to no transaction: they are those of number zero. A record's
+    /// bytes 2..10 say when it was committed, zero if it was rolled back.
+    fn drops_record(&self, key: &[u8], value: &[u8]) -> bool {
         let began = txn_timestamp(key);
-        began != Timestamp::ZERO && began < self.marks.records
+        let committed = value.get(2..10).and_then(|raw| raw.try_into().ok());
+        let committed = Timestamp(committed.map_or(0, u64::from_be_bytes));
+        began != Timestamp::ZERO && began.max(committed) < self.marks.records
     }
 }
 

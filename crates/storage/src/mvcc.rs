@@ -25,6 +25,7 @@ use crate::error::{StorageError, StorageResult};
 use crate::gc::Run;
 use crate::keyspace::{SUFFIX, decode_key, encode_key, span_bounds, version_timestamp};
 use crate::lookup::{Ascending, is_many};
+use crate::row_cache::{RowCache, Ticket};
 use bytes::Bytes;
 use core_domain::{Key, Span, Timestamp, TxnId, Value};
 
@@ -34,6 +35,10 @@ const VALUE: u8 = 1;
 const HEADER: usize = 10;
 /// Neighbouring versions are stepped over this often before a seek is cheaper.
 const STEPS_MAX: usize = 8;
+/// Versions stepped over for the cache of rows after a read of one.
+const NEIGHBOURS_MAX: usize = 32;
+/// Of these, how many may be there already before it is not worth it.
+const PRESENT_MAX: usize = 4;
 
 /// One committed version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,15 +85,16 @@ pub(crate) fn is_deletion(stored: &[u8]) -> bool {
     stored.get(1) == Some(&DELETION)
 }
 
-/// Reads versions of single keys, all from the moment of its creation.
+/// Reads versions of single keys, from the moment of its creation or later.
 pub struct PointReader<'a> {
+    reader: &'a dyn EngineReader,
     cursor: PointCursor<'a>,
     target: Vec<u8>,
 }
 
 enum PointCursor<'a> {
-    /// Looks at the filters before each block.
-    One(Box<dyn EngineIterator + 'a>),
+    /// Made when the cache of rows has no answer. Looks at the filters before each block.
+    One(Option<Box<dyn EngineIterator + 'a>>),
     Many(Ascending<'a>),
 }
 
@@ -97,12 +103,9 @@ impl<'a> PointReader<'a> {
     pub fn new(reader: &'a dyn EngineReader, count: usize) -> Self {
         let cursor = match is_many(count) {
             true => PointCursor::Many(Ascending::new(reader, Cf::Data)),
-            false => {
-                let options = IterOptions { one_key: true, ..IterOptions::default() };
-                PointCursor::One(reader.iter(Cf::Data, options))
-            }
+            false => PointCursor::One(None),
         };
-        Self { cursor, target: Vec::new() }
+        Self { reader, cursor, target: Vec::new() }
     }
 
     /// The newest version of `key` committed at or before `at`, a deletion included.
@@ -111,11 +114,53 @@ impl<'a> PointReader<'a> {
     /// Of the disk, or `Corruption`.
     pub fn at(&mut self, key: &Key, at: Timestamp) -> StorageResult<Option<Version>> {
         self.target = encode_key(key.as_ref());
+        if let (PointCursor::One(_), Some(cache)) = (&self.cursor, self.reader.row_cache()) {
+            return self.at_through(cache, at);
+        }
+        self.seek(at)
+    }
+
+    /// Of the row named by `target`.
+    fn at_through(&mut self, cache: &RowCache, at: Timestamp) -> StorageResult<Option<Version>> {
+        if let Some(newest) = cache.get(&self.target) {
+            return if newest.commit <= at { Ok(Some(newest)) } else { self.seek(at) };
+        }
+        if !matches!(self.cursor, PointCursor::One(None)) {
+            // Through a cursor that is older than the ticket an old version could be kept.
+            return self.seek(at);
+        }
+        let ticket = cache.ticket();
+        let with_neighbours = cache.has_room(&self.target);
+        if with_neighbours {
+            self.cursor =
+                PointCursor::One(Some(self.reader.iter(Cf::Data, IterOptions::default())));
+        }
+        let prefix = self.target.len();
+        let newest = self.seek(Timestamp::MAX)?;
+        self.target.truncate(prefix);
+        if let Some(newest) = &newest {
+            cache.fill(&ticket, &self.target, newest);
+            if let (true, PointCursor::One(Some(cursor))) = (with_neighbours, &mut self.cursor) {
+                fill_neighbours(cache, &ticket, &mut **cursor)?;
+            }
+        }
+        match newest {
+            Some(newest) if newest.commit > at => self.seek(at),
+            newest => Ok(newest),
+        }
+    }
+
+    /// The newest version at or before `at` of the row named by `target`, asked of the engine.
+    fn seek(&mut self, at: Timestamp) -> StorageResult<Option<Version>> {
         let prefix = self.target.len();
         self.target.extend_from_slice(&(!at.0).to_be_bytes());
         let found = match &mut self.cursor {
             PointCursor::Many(cursor) => cursor.seek(&self.target)?,
             PointCursor::One(cursor) => {
+                let cursor = cursor.get_or_insert_with(|| {
+                    let options = IterOptions { one_key: true, ..IterOptions::default() };
+                    self.reader.iter(Cf::Data, options)
+                });
                 cursor.seek(&self.target);
                 if !cursor.valid() {
                     cursor.status()?;
@@ -138,6 +183,35 @@ impl<'a> PointReader<'a> {
     pub fn newest(&mut self, key: &Key) -> StorageResult<Option<Version>> {
         self.at(key, Timestamp::MAX)
     }
+}
+
+/// Keeps the newest versions of the keys after the one that `cursor` stands on: in the cursor's
+/// reach they cost little, and a seek each later.
+fn fill_neighbours(
+    cache: &RowCache,
+    ticket: &Ticket,
+    cursor: &mut dyn EngineIterator,
+) -> StorageResult<()> {
+    let mut present = 0;
+    let mut last = cursor.key()[..cursor.key().len() - SUFFIX].to_vec();
+    for _ in 0..NEIGHBOURS_MAX {
+        cursor.next();
+        if !cursor.valid() {
+            return cursor.status();
+        }
+        let found = cursor.key();
+        let prefix = &found[..found.len() - SUFFIX];
+        if prefix != last {
+            last.clear();
+            last.extend_from_slice(prefix);
+            let newest = decode_version(version_timestamp(found), cursor.value())?;
+            present += usize::from(cache.fill(ticket, &last, &newest));
+            if present == PRESENT_MAX {
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The newest version of `key` committed at or before `at`, a deletion included.
@@ -222,6 +296,24 @@ impl<'a> Scan<'a> {
         }
         self.cursor.status()?;
         self.end_run();
+        Ok(None)
+    }
+
+    /// The next key of a forward scan whose newest visible version, a deletion included, is younger
+    /// than `since`.
+    ///
+    /// # Errors
+    /// Of the disk, or `Corruption`.
+    pub fn next_change(&mut self, since: Timestamp) -> StorageResult<Option<(Key, Version)>> {
+        assert!(!self.reverse, "changes are looked for forwards");
+        while self.cursor.valid() {
+            if let Some((key, version)) = self.forward()?
+                && version.commit > since
+            {
+                return Ok(Some((key, version)));
+            }
+        }
+        self.cursor.status()?;
         Ok(None)
     }
 
@@ -486,13 +578,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_pinned_to_its_moment() {
+    fn a_snapshot_is_pinned_to_its_moment() {
         both(|engine| {
             put(engine, b"a", 10, Some(b"old"));
             let snapshot = engine.snapshot();
-            let mut reader = PointReader::new(engine, 1);
             put(engine, b"a", 20, Some(b"new"));
-            assert_eq!(reader.newest(&key("a")).unwrap().unwrap().commit, Timestamp(10));
             assert_eq!(newest(&*snapshot, &key("a")).unwrap().unwrap().commit, Timestamp(10));
             assert_eq!(newest(engine, &key("a")).unwrap().unwrap().commit, Timestamp(20));
         });

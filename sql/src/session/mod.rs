@@ -5,15 +5,20 @@
 //! transaction.rs  the transaction's state
 //! planning.rs     text to plan: plan cache, re-planning when the catalog has moved
 //! begin.rs        where a statement begins: transaction, tables, snapshot
+//! point.rs        one row by its key, the shortest way
 //! statement.rs    running a plan: retries, time-outs, cancel
+//! lost_race.rs    40001: begin again, or say why not
 //! past.rs         AS OF SYSTEM TIME
 //! control.rs      BEGIN, COMMIT, SAVEPOINT, ...
 //! command.rs      SET, SHOW, PREPARE, DISCARD, ...
 //! cursor.rs       DECLARE, FETCH, CLOSE
 //! copying.rs      COPY's calls from the wire
 //! facts.rs        what SQL functions may ask
+//! advisory.rs     pg_advisory_lock and its kin
+//! limits.rs       what ends a statement before it is done
 //! ```
 
+pub(crate) mod advisory;
 mod begin;
 mod command;
 mod control;
@@ -21,13 +26,17 @@ mod copying;
 pub(crate) mod core;
 mod cursor;
 mod facts;
+pub(crate) mod limits;
+mod lost_race;
 mod past;
 mod planning;
+mod point;
 pub(crate) mod statement;
 pub(crate) mod transaction;
 
 pub use core::{Activity, SessionCore};
 pub(crate) use facts::Deadline;
+pub(crate) use point::PointPlan;
 
 use crate::error::{Notice, SqlError, SqlResult};
 use crate::prepared::Prepared;
@@ -67,6 +76,8 @@ pub struct Session {
     seen: Timestamp,
     dots: Vec<core_domain::token::Dot>,
     token_published: Timestamp,
+    /// The text of a statement that is run by a template's plan.
+    shown_text: Option<Arc<str>>,
 }
 
 impl Session {
@@ -91,6 +102,7 @@ impl Session {
             seen: Timestamp::ZERO,
             dots: Vec::new(),
             token_published: Timestamp::ZERO,
+            shown_text: None,
         };
         // A token given as a connection option is checked like one given by SET.
         let token = session.core.settings.lock().get(at::CAUSAL_TOKEN).to_string();
@@ -154,6 +166,13 @@ impl Session {
     /// Rolls back; the connection is gone.
     pub async fn close(mut self) {
         self.abort().await;
+        self.core.advisory.close().await;
+    }
+
+    /// When `transaction_timeout` ends the running transaction, and the connection with it.
+    pub fn transaction_deadline(&self) -> Option<tokio::time::Instant> {
+        // A block that has failed waits for its ROLLBACK only.
+        self.txn.deadline.filter(|_| !self.has_failed())
     }
 
     /// Whether `pg_terminate_backend` or a shutdown asks the connection to end.

@@ -9,9 +9,13 @@
 //! lock_table.rs  who holds and who waits, for all ranges led here
 //! record.rs      status records, markers, intents: their bytes
 //! read.rs        Get, Scan                 under rule 1
-//! lock.rs        Lock, Release, Heartbeat
+//! try_read.rs    a read of one key, if nothing has to be waited for
+//! lock.rs        Lock, Release, ReleaseKeys, WeakenKeys, Heartbeat
+//! advisory.rs    Reassert: locks that guard nothing stored
+//! deadlock.rs    circles of waiters through several nodes
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
+//! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! garbage.rs     Report, MoveMarks, FindIntents: what garbage collection may drop
 //! dead_runs.rs   runs of deleted keys that scans leap over
@@ -32,8 +36,10 @@
 //!
 //! Followers know nothing of this: they apply bytes.
 
+mod advisory;
 mod commit;
 mod dead_runs;
+mod deadlock;
 mod erase;
 mod flight;
 mod garbage;
@@ -46,24 +52,29 @@ mod pipeline;
 mod read;
 mod record;
 mod request;
+mod try_read;
 mod two_phase;
+mod validate;
 
 #[cfg(test)]
 mod tests;
 
+pub use deadlock::{Victim, WaitEdge, WaitReport};
 pub use gate::Admission;
 pub use group::Group;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
+pub use request::{
+    ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, ValidatedCommit, Write,
+};
 pub use storage::Marks;
-
-pub use request::{ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, Write};
 
 use crate::descriptor::RangeDescriptor;
 use crate::error::ReplicationError;
 use crate::observer::Observer;
 use async_trait::async_trait;
 use core_domain::{Clock, Key, KvError, KvResult, RangeId, Span, Timestamp};
+use deadlock::WaitGraph;
 use garbage::Reports;
 use gate::Gate;
 use oracle::Oracle;
@@ -96,6 +107,8 @@ pub struct Evaluator {
     engine: Arc<dyn Engine>,
     clock: Arc<dyn Clock>,
     locks: Mutex<LockTable>,
+    /// Used where the system range is led.
+    graph: Mutex<WaitGraph>,
     gates: RwLock<HashMap<RangeId, Arc<Gate>>>,
     oracle: Oracle,
     source: OnceLock<Arc<dyn TimestampSource>>,
@@ -112,6 +125,7 @@ impl Evaluator {
             oracle: Oracle::new(clock.clone()),
             clock,
             locks: Mutex::default(),
+            graph: Mutex::default(),
             gates: RwLock::default(),
             source: OnceLock::new(),
             disk_nearly_full: AtomicBool::new(false),
@@ -181,6 +195,11 @@ impl Evaluator {
                 self.locks.lock().release(txn);
                 Ok(RangeResponse::Done)
             }
+            RangeRequest::ReleaseKeys { txn, keys } => at.release_keys(txn, &keys),
+            RangeRequest::ReportWaits(report) => Box::pin(at.report_waits(report)).await,
+            RangeRequest::ListWaits => Box::pin(at.list_waits()).await,
+            RangeRequest::Reassert { txn, locks } => Box::pin(at.reassert(txn, locks)).await,
+            RangeRequest::WeakenKeys { txn, locks } => at.weaken_keys(txn, &locks),
             RangeRequest::Heartbeat { txn } => {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
@@ -193,6 +212,13 @@ impl Evaluator {
             RangeRequest::FindIntents { before } => Box::pin(at.find_intents(before)).await,
             RangeRequest::Draw { count } => {
                 Box::pin(at.draw(count)).await.map(RangeResponse::Drawn)
+            }
+            RangeRequest::CommitValidated(commit) => Box::pin(at.commit_validated(*commit)).await,
+            RangeRequest::Validate { txn, at: timestamp, reads, passed } => {
+                Box::pin(at.validate(txn, timestamp, &reads, &passed)).await
+            }
+            RangeRequest::PushTxn { txn, primary, seen, now, above } => {
+                Box::pin(at.push_txn(txn, primary, seen, now, above)).await
             }
         }
     }
@@ -236,6 +262,16 @@ impl Evaluator {
         let engine = self.engine.clone();
         let collected = tokio::task::spawn_blocking(move || gc::collect(&*engine)).await;
         collected.map_err(|error| KvError::Internal(error.to_string()))?.map_err(KvError::from)
+    }
+
+    /// The waits in this node's queues. `again`: only those that the last such call has met, too.
+    pub fn waits(&self, again: bool) -> Vec<WaitEdge> {
+        self.locks.lock().waits(again)
+    }
+
+    /// Ends a wait, if it still goes on: somebody in its circle has to.
+    pub fn give_way(&self, victim: &Victim) {
+        self.locks.lock().give_way(victim);
     }
 
     /// Keys locked or waited for here, for metrics.

@@ -28,7 +28,7 @@ impl Place<'_> {
                 if state.term != admission.term {
                     continue;
                 }
-                state.max_ts = state.max_ts.max(at);
+                state.raise(at);
                 let flight = keys
                     .iter()
                     .filter_map(|key| state.flights.on(key))
@@ -91,7 +91,7 @@ impl Place<'_> {
                 if state.term != admission.term {
                     continue;
                 }
-                state.max_ts = state.max_ts.max(at);
+                state.raise(at);
                 let flight = state.flights.under(span, at).cloned();
                 let may_have = self.may_have_intents(&mut state, &admission.descriptor.span);
                 (flight, may_have, state.flights.dead.leaps(at), state.flights.dead.moment())
