@@ -113,3 +113,43 @@ async fn what_cannot_be_read_is_refused() {
     c.expect(&[("create table w (id int)", "CREATE TABLE")]).await;
     starts(&mut c, "select * from w as of system time 'THEN'", "ERROR 0A000").await;
 }
+
+/// Within the retention it is read; beyond, the error is PostgreSQL's for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_is_refused() {
+    let db = Database::new();
+    let (mut c, then) = changed(&db).await;
+    let by_key = format!("select n from t as of system time '{then}' where id = 1");
+    let count = format!("select count(*) from t as of system time '{then}'");
+    let begin = format!("begin as of system time '{then}'");
+    assert_eq!(c.run(&by_key).await, "1\nSELECT 1");
+    let mut open = db.connect().await;
+    open.expect(&[
+        ("begin isolation level repeatable read", "BEGIN"),
+        ("select n from t where id = 1", "2\nSELECT 1"),
+    ])
+    .await;
+    db.kv.forget_below(core_domain::KvStore::now(&db.kv).await.unwrap());
+    let gone = "ERROR 72000: snapshot too old";
+    c.expect(&[
+        (by_key.as_str(), gone),
+        (count.as_str(), gone),
+        (begin.as_str(), "BEGIN"),
+        ("select n from t where id = 1", gone),
+        ("rollback", "ROLLBACK"),
+        ("select n from t where id = 1", "2\nSELECT 1"),
+        ("update t set n = 3 where id = 1", "UPDATE 1"),
+    ])
+    .await;
+    // So is a transaction that nobody protected.
+    open.expect(&[
+        ("select n from t where id = 1", gone),
+        (
+            "select n from t where id = 1",
+            "ERROR 25P02: current transaction is aborted, commands ignored until end of transaction block",
+        ),
+        ("rollback", "ROLLBACK"),
+        ("select n from t where id = 1", "3\nSELECT 1"),
+    ])
+    .await;
+}

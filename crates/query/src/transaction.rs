@@ -403,6 +403,8 @@ impl Transaction {
         }
         if key.is_advisory() {
             state.confirmed.get_or_insert_with(Instant::now);
+            // Its holder reads and writes nothing, and may live as long as its session.
+            state.held = None;
         }
         let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
         // A deletion that was seen may have been collected since: the commit looks closer.

@@ -38,6 +38,8 @@ struct State {
     outcomes: HashMap<TxnId, TxnStatus>,
     last: Timestamp,
     nearly_full: bool,
+    /// Reads below are refused.
+    threshold: Timestamp,
 }
 
 struct Shared {
@@ -75,6 +77,11 @@ impl MemoryKv {
     pub fn set_nearly_full(&self, full: bool) {
         self.shared.state.lock().nearly_full = full;
     }
+
+    /// From now on reads below `threshold` are refused, as if what they would see were gone.
+    pub fn forget_below(&self, threshold: Timestamp) {
+        self.shared.state.lock().threshold = threshold;
+    }
 }
 
 impl Shared {
@@ -94,6 +101,13 @@ impl Shared {
 }
 
 impl State {
+    fn refuse_old(&self, at: Timestamp) -> KvResult<()> {
+        match at >= self.threshold {
+            true => Ok(()),
+            false => Err(KvError::SnapshotTooOld { at }),
+        }
+    }
+
     fn newest(&self, key: &Key) -> Option<(Timestamp, TxnId, Option<Value>)> {
         let (commit, (start, value)) = self.versions.get(key)?.last_key_value()?;
         Some((*commit, *start, value.clone()))
@@ -388,6 +402,7 @@ impl KvTransaction for MemoryTransaction {
         let at = self.timestamp(at);
         let mut own = self.own.lock();
         let state = self.shared.state.lock();
+        state.refuse_old(at)?;
         self.note(&mut own, &state, Span::point(key.clone()), at);
         Ok(state.read(key, at))
     }
@@ -405,6 +420,7 @@ impl KvTransaction for MemoryTransaction {
         let at = self.timestamp(options.read_at);
         let mut own = self.own.lock();
         let state = self.shared.state.lock();
+        state.refuse_old(at)?;
         let page = own.buffer.merge(span, &options, state.scan(span, &options, at));
         self.note(&mut own, &state, covered_span(span, options.reverse, page.rest.as_ref()), at);
         Ok(page)

@@ -31,7 +31,7 @@ const WRITTEN_MAX: usize = 512;
 pub(super) struct DeadRuns {
     watching: bool,
     runs: VecDeque<Run>,
-    /// Encoded keys, the last `written.len()` of `count`.
+    /// Encoded keys, the last ones of those that `count` has counted.
     written: VecDeque<Vec<u8>>,
     count: u64,
 }
@@ -64,13 +64,17 @@ impl DeadRuns {
         self.count += 1;
     }
 
+    /// Whether certainly nothing was written to `run` since `moment`. Who leapt asks this after
+    /// reading: an intent that was decided in between is now a version that was leapt over.
+    pub fn is_untouched(&self, run: &Run, moment: u64) -> bool {
+        let since = usize::try_from(self.count - moment).unwrap_or(usize::MAX);
+        since <= self.written.len()
+            && !self.written.iter().rev().take(since).any(|key| is_in(run, key))
+    }
+
     /// Remembers `run`, unless something may have been written to it since `moment`.
     pub fn record(&mut self, run: Run, moment: u64) {
-        let since = usize::try_from(self.count - moment).unwrap_or(usize::MAX);
-        if since > self.written.len() {
-            return;
-        }
-        if self.written.iter().rev().take(since).any(|key| is_in(&run, key)) {
+        if !self.is_untouched(&run, moment) {
             return;
         }
         // What it contains at the same moment or later is of no more use.
@@ -83,8 +87,9 @@ impl DeadRuns {
         self.runs.push_back(run);
     }
 
+    /// Nothing is known any more, also not to those who asked for a moment before.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { count: self.count + 1, ..Self::default() };
     }
 }
 
@@ -139,5 +144,26 @@ mod tests {
         }
         dead.record(run(1, 6, 50), moment);
         assert!(dead.leaps(Timestamp::MAX).is_empty(), "too much was written to know");
+    }
+
+    #[test]
+    fn who_leaps_learns_of_what_was_written_meanwhile() {
+        let mut dead = DeadRuns::default();
+        dead.watch();
+        let moment = dead.moment().unwrap();
+        dead.wrote(&key(9));
+        assert!(dead.is_untouched(&run(1, 6, 50), moment));
+        dead.wrote(&key(2));
+        assert!(!dead.is_untouched(&run(1, 6, 50), moment));
+        let moment = dead.moment().unwrap();
+        assert!(dead.is_untouched(&run(1, 6, 50), moment));
+        // A split forgets everything while scans are under way.
+        dead.clear();
+        assert!(!dead.is_untouched(&run(1, 6, 50), moment));
+        dead.watch();
+        dead.record(run(1, 6, 50), moment);
+        dead.wrote(&key(9));
+        dead.record(run(1, 6, 50), moment);
+        assert!(dead.leaps(Timestamp::MAX).is_empty());
     }
 }

@@ -81,10 +81,13 @@ impl Place<'_> {
         }
     }
 
-    /// Refuses what would be decided by a status record that may have expired.
+    /// Refuses writes of a transaction that nobody protects any more. Its status record may have
+    /// expired; and as every commit is above its transaction's beginning, none is ever below the
+    /// threshold, where tombstones that it would have to be above are gone. To be asked after the
+    /// record was looked for.
     pub(super) fn refuse_forgotten(&self, txn: TxnId) -> Result<(), KvError> {
         let began = Timestamp(txn.0);
-        match began >= self.engine().garbage().records() {
+        match began >= self.engine().garbage().threshold() {
             true => Ok(()),
             false => Err(KvError::SnapshotTooOld { at: began }),
         }

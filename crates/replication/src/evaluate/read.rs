@@ -101,12 +101,12 @@ impl Place<'_> {
                 continue;
             }
             let (page, stepped) = match may_have_intents {
-                false => read_page(self.engine(), span, at, reverse, rows_max, bytes_max, leaps)?,
+                false => read_page(self.engine(), span, at, reverse, rows_max, bytes_max, &leaps)?,
                 true => {
                     // Of one moment: an intent that became a version in between would be missed.
                     let snapshot = self.engine().snapshot();
                     let (page, stepped) =
-                        read_page(&*snapshot, span, at, reverse, rows_max, bytes_max, leaps)?;
+                        read_page(&*snapshot, span, at, reverse, rows_max, bytes_max, &leaps)?;
                     // Only where the page is: an intent that is gone leaves a trace to step over,
                     // and a page must not step over those of the whole table.
                     let covered = covered_span(span, reverse, page.rest.as_ref());
@@ -119,11 +119,21 @@ impl Place<'_> {
                 }
             };
             self.refuse_old(at)?;
+            if !leaps.is_empty() && !self.were_dead(&leaps, moment) {
+                continue;
+            }
             self.note_steps(&admission, stepped, moment);
             if self.still(&admission).await? {
                 return Ok(RangeResponse::Page(page));
             }
         }
+    }
+
+    /// Whether nothing was written to what was leapt over.
+    fn were_dead(&self, leaps: &[Run], moment: Option<u64>) -> bool {
+        let state = self.gate.state.lock();
+        let untouched = |run| moment.is_some_and(|at| state.flights.dead.is_untouched(run, at));
+        leaps.iter().all(untouched)
     }
 
     /// Lets those who come after leap over what this scan had to step over, and garbage collection
@@ -163,14 +173,14 @@ fn read_page(
     reverse: bool,
     rows_max: u64,
     bytes_max: u64,
-    leaps: Vec<Run>,
+    leaps: &[Run],
 ) -> Result<(ScanPage, Stepped), RangeError> {
     let mut page = ScanPage::default();
     if rows_max == 0 || span.is_empty() {
         page.rest = (!span.is_empty()).then(|| span.clone());
         return Ok((page, Stepped { versions: 0, run: None }));
     }
-    let mut scan = Scan::with_leaps(reader, span, at, reverse, leaps);
+    let mut scan = Scan::with_leaps(reader, span, at, reverse, leaps.to_vec());
     let mut bytes = 0;
     while let Some((key, version)) = scan.next_row()? {
         let Some(value) = version.value else { continue };

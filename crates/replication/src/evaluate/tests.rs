@@ -1,5 +1,6 @@
 //! The rules of protocol.md that bind the leader's evaluation, on a log that tests can hold back.
 
+mod garbage;
 mod validation;
 
 use super::*;
@@ -482,64 +483,4 @@ impl Clock for SlowClock {
     fn wall_ms(&self) -> u64 {
         1
     }
-}
-
-/// Leftovers of old transactions are found before their status records expire, and what such a
-/// transaction asks after that is refused.
-#[tokio::test]
-async fn records_expire_only_below_the_oldest_intent() {
-    let leader = Leader::new(RANGE);
-    let prewrite = RangeRequest::Prewrite {
-        txn: TxnId(5),
-        primary: key("a"),
-        writes: vec![Write { key: key("a"), value: Some("new".into()), seen: None }],
-        locked: Vec::new(),
-    };
-    leader.ask(prewrite.clone()).await.expect("prewritten");
-    let find = |before| RangeRequest::FindIntents { before: Timestamp(before) };
-    assert_eq!(leader.ask(find(5)).await, Ok(RangeResponse::Done));
-    match leader.ask(find(6)).await {
-        Err(RangeError::Intents(found)) => assert_eq!(found[0].txn, TxnId(5)),
-        other => panic!("the intent is not found: {other:?}"),
-    }
-    let (txn, primary) = (TxnId(5), key("a"));
-    leader.ask(RangeRequest::Rollback { txn, primary }).await.expect("rolled back");
-    assert_eq!(leader.ask(find(6)).await, Ok(RangeResponse::Done));
-    let marks = Marks { threshold: Timestamp(6), records: Timestamp(6) };
-    leader.evaluator.raise_marks(marks).await.expect("memory takes it");
-    leader.group.engine.compact(storage::Cf::Txn, &[], &[0xff; 64]).expect("compacted");
-    for late in [prewrite, commit(5, "a", "late", None)] {
-        let refused = leader.ask(late).await;
-        let too_old = KvError::SnapshotTooOld { at: Timestamp(5) };
-        assert_eq!(refused, Err(RangeError::Kv(too_old)));
-    }
-}
-
-/// A row that was deleted when it was locked may be written, although its tombstone is gone.
-#[tokio::test]
-async fn a_collected_tombstone_is_no_conflict() {
-    let leader = Leader::new(RANGE);
-    committed(leader.ask(commit(1, "a", "1", None)).await);
-    let delete = RangeRequest::Commit {
-        txn: TxnId(2),
-        primary: key("a"),
-        floor: Timestamp::ZERO,
-        writes: vec![Write { key: key("a"), value: None, seen: None }],
-        locked: Vec::new(),
-    };
-    let deleted = committed(leader.ask(delete).await);
-    let began = deleted.next();
-    let seen = leader.lock(began.0, "a", LockMode::Exclusive).await;
-    assert_eq!(seen, deleted);
-    let marks = Marks { threshold: deleted, records: Timestamp::ZERO };
-    leader.evaluator.raise_marks(marks).await.expect("memory takes it");
-    leader
-        .group
-        .engine
-        .garbage()
-        .note(storage::gc::Run::new(storage::keyspace::encode_key(b"a"), deleted));
-    assert_eq!(leader.evaluator.collect_garbage().await, Ok(2));
-    committed(leader.ask(commit(began.0, "a", "again", Some(seen))).await);
-    let stale = leader.ask(commit(began.0 + 1, "a", "lost", Some(seen))).await;
-    assert!(matches!(stale, Err(RangeError::Kv(KvError::Conflict { .. }))), "{stale:?}");
 }

@@ -247,6 +247,7 @@ impl Place<'_> {
         if let Some(flight) = state.latched(keys.iter()) {
             return Err(Obstacle::Flight(flight));
         }
+        let threshold = self.engine().garbage().threshold();
         let mut ops = Vec::with_capacity(2 * keys.len());
         let mut reader = IntentReader::new(self.engine(), keys.len());
         let mut taken = 0;
@@ -264,12 +265,14 @@ impl Place<'_> {
                 ops.push(intents.op(key));
             }
             match (outcome, write) {
-                (Outcome::Committed(at), Some(write)) if at >= write.min_commit => {
+                // A late copy of one that was resolved long ago: its version was written then, and
+                // may be gone together with the tombstone above it.
+                (Outcome::Committed(at), Some(write))
+                    if at < write.min_commit && at <= threshold => {}
+                (Outcome::Committed(at), Some(write)) => {
                     ops.push(version_op(txn, key, at, &write.value));
                 }
-                // Or a late copy of one that was resolved before: its version was written then, and
-                // may have been collected.
-                (Outcome::Committed(_), _) => {}
+                (Outcome::Committed(_), None) => {}
                 (Outcome::RolledBack, _) if is_planted(PlantedBug::RollbackLeavesNoMarker) => {}
                 (Outcome::RolledBack, _) => ops.push(outcome_op(key, txn, outcome)),
             }
