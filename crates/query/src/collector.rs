@@ -14,7 +14,7 @@
 //! elsewhere, or never was committed: rolling it back is right.
 
 use crate::coordinator::{Shared, TxnCoordinator};
-use core_domain::{Key, KvError, KvResult, Timestamp};
+use core_domain::{Key, KvError, KvResult, Timestamp, TxnId};
 use replication::evaluate::{Marks, RangeError, RangeRequest, RangeResponse};
 use replication::{Leadership, SYSTEM_RANGE};
 use std::sync::{Arc, Weak};
@@ -92,6 +92,11 @@ async fn run(shared: Weak<Shared>, tuning: GcTuning) {
 }
 
 impl Shared {
+    /// Whether the status record of `txn` may have expired somewhere.
+    pub(crate) async fn is_forgotten(&self, txn: TxnId) -> KvResult<bool> {
+        Ok(Timestamp(txn.0) < self.report().await?.records)
+    }
+
     /// Says how far back this node reads; drops and refuses from now on what may be dropped.
     async fn report(&self) -> KvResult<Marks> {
         let now = self.oracle.draw().await?;

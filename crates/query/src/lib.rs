@@ -4,6 +4,7 @@
 //! coordinator.rs   KvStore: begins transactions, keeps them alive, splits, asks what became of one
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
 //! commit.rs        one phase or two; outcomes that are unknown
+//! async_commit.rs  several ranges in one round
 //! validate.rs      SERIALIZABLE: nothing that was read has changed
 //! intents.rs       other transactions' leftovers in the way
 //! snapshots.rs     how far back this node reads
@@ -16,6 +17,7 @@
 //! Invariants, as absences: query knows no Raft, no log, no disk; it holds no lock and no data that
 //! a leader does not know better; a stale cache costs a redirect, never an answer.
 
+mod async_commit;
 mod collector;
 mod commit;
 mod coordinator;

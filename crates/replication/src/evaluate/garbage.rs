@@ -166,6 +166,9 @@ impl Place<'_> {
                 if state.term != admission.term {
                     continue;
                 }
+                // What such a transaction leaves here from now on is committed above `before`: its
+                // record stays until the next search.
+                state.raise(before);
                 let flight = state.flights.of_before(before).cloned();
                 (flight, self.may_have_intents(&mut state, &admission.descriptor.span))
             };

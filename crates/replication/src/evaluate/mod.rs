@@ -15,6 +15,7 @@
 //! deadlock.rs    circles of waiters through several nodes
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
+//! async_commit.rs  PrewriteAsync, SettleSecondaries
 //! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! garbage.rs     Report, MoveMarks, FindIntents: what garbage collection may drop
@@ -37,6 +38,7 @@
 //! Followers know nothing of this: they apply bytes.
 
 mod advisory;
+mod async_commit;
 mod commit;
 mod dead_runs;
 mod deadlock;
@@ -65,7 +67,8 @@ pub use group::Group;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
 pub use request::{
-    ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, ValidatedCommit, Write,
+    AsyncPrewrite, ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse,
+    ValidatedCommit, Write,
 };
 pub use storage::Marks;
 
@@ -216,6 +219,10 @@ impl Evaluator {
             RangeRequest::CommitValidated(commit) => Box::pin(at.commit_validated(*commit)).await,
             RangeRequest::Validate { txn, at: timestamp, reads, passed } => {
                 Box::pin(at.validate(txn, timestamp, &reads, &passed)).await
+            }
+            RangeRequest::PrewriteAsync(prewrite) => Box::pin(at.prewrite_async(*prewrite)).await,
+            RangeRequest::SettleSecondaries { txn, keys } => {
+                Box::pin(at.settle_secondaries(txn, keys)).await
             }
             RangeRequest::PushTxn { txn, primary, seen, now, above } => {
                 Box::pin(at.push_txn(txn, primary, seen, now, above)).await

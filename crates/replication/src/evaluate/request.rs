@@ -94,6 +94,11 @@ pub enum RangeRequest {
     ReportWaits(WaitReport),
     /// System range only → `Waits`: those that were reported.
     ListWaits,
+    /// As `Prewrite`; committed when every part is applied → `Prewritten`.
+    PrewriteAsync(Box<AsyncPrewrite>),
+    /// Whether an abandoned asynchronous commit has all its intents on `keys`; it never will if it
+    /// has not now → `Prewritten`, or `Status`.
+    SettleSecondaries { txn: TxnId, keys: Vec<Key> },
     /// System range only: `node` reads nothing below `oldest` → `Marks`.
     Report { node: NodeId, oldest: Timestamp },
     /// System range only: drops more, as far as nobody who was heard of within `silence_max` holds it
@@ -101,6 +106,18 @@ pub enum RangeRequest {
     MoveMarks { wanted: Marks, silence_max: Duration },
     /// → `Done` if nothing is left in the range of transactions that began before, else `Intents`.
     FindIntents { before: Timestamp },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsyncPrewrite {
+    pub txn: TxnId,
+    pub primary: Key,
+    /// An oracle timestamp drawn for this commit.
+    pub floor: Timestamp,
+    pub writes: Vec<Write>,
+    pub locked: Vec<LockedKey>,
+    /// With the primary: every other key of the transaction.
+    pub secondaries: Vec<Key>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +151,11 @@ pub enum RangeResponse {
     /// Waits of the reporting node that must end.
     Victims(Vec<Victim>),
     Waits(Vec<WaitEdge>),
+    /// An abandoned asynchronous commit: these keys decide it.
+    Secondaries {
+        keys: Vec<Key>,
+        min_commit: Timestamp,
+    },
     Marks(Marks),
 }
 

@@ -12,6 +12,7 @@
 //! Who meets an intent asks the primary (`QueryTxn`). A transaction that was not heard of for
 //! [`TXN_EXPIRY`] is rolled back there; markers refuse what of it arrives later (rule 4).
 
+use super::async_commit::AsyncPart;
 use super::commit::{Evaluated, Frees, Obstacle, version_op};
 use super::flight::Flight;
 use super::record::{
@@ -53,11 +54,22 @@ impl Place<'_> {
         writes: Vec<Write>,
         locked: Vec<LockedKey>,
     ) -> Result<RangeResponse, RangeError> {
+        self.prewrite_as(txn, primary, writes, locked, None).await
+    }
+
+    pub(super) async fn prewrite_as(
+        &self,
+        txn: TxnId,
+        primary: Key,
+        writes: Vec<Write>,
+        locked: Vec<LockedKey>,
+        of_async: Option<&AsyncPart>,
+    ) -> Result<RangeResponse, RangeError> {
         let keys: Vec<Key> =
             writes.iter().map(|w| &w.key).chain(locked.iter().map(|l| &l.key)).cloned().collect();
         self.evaluator.locks.lock().touch(txn, self.evaluator.expiry());
         self.step(&keys, |admission| {
-            self.evaluate_prewrite(admission, txn, &primary, &writes, &locked, &keys)
+            self.evaluate_prewrite(admission, txn, &primary, &writes, &locked, &keys, of_async)
         })
         .await
     }
@@ -86,6 +98,7 @@ impl Place<'_> {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn evaluate_prewrite(
         &self,
         admission: &Admission,
@@ -94,6 +107,7 @@ impl Place<'_> {
         writes: &[Write],
         locked: &[LockedKey],
         keys: &[Key],
+        of_async: Option<&AsyncPart>,
     ) -> Result<Step, Obstacle> {
         let mut state = self.gate.state.lock();
         if state.term != admission.term {
@@ -120,9 +134,7 @@ impl Place<'_> {
                 true => reader.on(key)?,
                 false => Intents::default(),
             };
-            let own_write = intents.write.as_ref().is_some_and(|intent| intent.txn == txn);
-            own_before +=
-                usize::from(own_write || intents.locks.iter().any(|intent| intent.txn == txn));
+            own_before += usize::from(intents.are_of(txn));
             intents_before.push(intents);
         }
         if own_before == keys.len() && own_before > 0 {
@@ -131,7 +143,16 @@ impl Place<'_> {
             }));
         }
         let newest = self.check_writes(&state, txn, writes, locked)?;
-        let min_commit = newest.max(state.max_ts).next();
+        let mut min_commit = newest.max(state.max_ts).next();
+        if let Some(part) = of_async {
+            if state.is_ahead_of_oracle() {
+                return Err(Obstacle::AheadOfOracle);
+            }
+            min_commit = min_commit.max(part.floor);
+            if keys.contains(primary) {
+                min_commit = min_commit.max(state.pushes.against(txn).next());
+            }
+        }
         let flight = Flight::new(txn, min_commit);
         state.flights.take_off(&flight, keys.iter());
         let placed = intents_before.iter().filter(|before| before.is_empty()).count();
@@ -139,7 +160,12 @@ impl Place<'_> {
         drop(state);
         let mut ops = Vec::with_capacity(keys.len());
         let (of_writes, of_locked) = intents_before.split_at(writes.len());
+        // What an asynchronous commit has prewritten stays as it was answered.
+        let is_kept = |before: &Intents| of_async.is_some() && before.are_of(txn);
         for (write, before) in writes.iter().zip(of_writes) {
+            if is_kept(before) {
+                continue;
+            }
             let mut intents = before.clone();
             intents.write = Some(WriteIntent {
                 txn,
@@ -147,10 +173,16 @@ impl Place<'_> {
                 sequence: 0,
                 min_commit,
                 value: write.value.clone(),
+                secondaries: of_async
+                    .filter(|_| write.key == *primary)
+                    .map(|part| part.secondaries.clone()),
             });
             ops.push(intents.op(&write.key));
         }
         for (held, before) in locked.iter().zip(of_locked) {
+            if is_kept(before) {
+                continue;
+            }
             let mut intents = before.clone();
             intents.locks.retain(|intent| intent.txn != txn);
             let primary = primary.clone();
@@ -158,6 +190,7 @@ impl Place<'_> {
             ops.push(intents.op(&held.key));
         }
         let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed };
+        let min_commit = min_commit.max(own_min_commit(&intents_before, txn));
         Ok(Step::Propose(evaluated, Frees::Nothing, RangeResponse::Prewritten { min_commit }))
     }
 
@@ -176,10 +209,12 @@ impl Place<'_> {
                     return Ok(Step::Answer(RangeResponse::Committed(at)));
                 }
                 Some(Outcome::RolledBack) => return Err(KvError::Aborted { txn }.into()),
-                None => self.refuse_forgotten(txn)?,
+                None => {}
             }
             let on_primary = intents_on(self.engine(), &primary)?;
             let Some(own) = on_primary.write.filter(|intent| intent.txn == txn) else {
+                // Its record may have expired.
+                self.refuse_forgotten(txn)?;
                 return Err(KvError::Aborted { txn }.into());
             };
             if commit < own.min_commit {
@@ -188,7 +223,9 @@ impl Place<'_> {
             }
             let outcome = Outcome::Committed(commit);
             let mut evaluated = self.finish(admission, txn, outcome, &all, usize::MAX)?;
-            if let Some(above) = self.pushed(&evaluated, txn, commit) {
+            if own.secondaries.is_none()
+                && let Some(above) = self.pushed(&evaluated, txn, commit)
+            {
                 return Ok(Step::Answer(RangeResponse::Pushed { above }));
             }
             evaluated.ops.push(outcome_op(&primary, txn, outcome));
@@ -369,6 +406,11 @@ impl Place<'_> {
         txn: TxnId,
         primary: &Key,
     ) -> Result<Step, Obstacle> {
+        let own = intents_on(self.engine(), primary)?.write.filter(|write| write.txn == txn);
+        if let Some(WriteIntent { secondaries: Some(keys), min_commit, .. }) = own {
+            let keys = keys.to_vec();
+            return Ok(Step::Answer(RangeResponse::Secondaries { keys, min_commit }));
+        }
         tracing::warn!(%txn, %primary, "rolling back an abandoned transaction");
         self.decide_rollback(admission, txn, primary)
     }
@@ -379,7 +421,10 @@ impl Place<'_> {
             let admission = self.admit().await?;
             let found = self.search_record(&admission, txn)?;
             if self.still(&admission).await? {
+                // A marker that outlived the record may be of somebody who met a late copy of an intent.
+                let forgotten = Timestamp(txn.0) < self.engine().garbage().records();
                 let status = match found {
+                    Some(Outcome::RolledBack) if forgotten => TxnStatus::Unknown,
                     Some(outcome) => outcome.into(),
                     None if self.evaluator.locks.lock().is_alive(txn, self.now()) => {
                         TxnStatus::InProgress
@@ -400,18 +445,23 @@ impl Place<'_> {
         let options = IterOptions { lower: Some(lower), upper, bulk: true, ..Default::default() };
         let mut cursor = self.engine().iter(Cf::Txn, options);
         cursor.seek_to_first();
+        // A marker on a key says less than the record of the primary.
+        let mut marker = None;
         while cursor.valid() {
             if cursor.key().ends_with(&txn.0.to_be_bytes()) {
-                return Ok(Some(Outcome::decode(cursor.value())?));
+                match Outcome::decode(cursor.value())? {
+                    Outcome::RolledBack => marker = Some(Outcome::RolledBack),
+                    committed => return Ok(Some(committed)),
+                }
             }
             cursor.next();
         }
         cursor.status()?;
-        Ok(None)
+        Ok(marker)
     }
 }
 
-fn own_min_commit(intents: &[Intents], txn: TxnId) -> Timestamp {
+pub(super) fn own_min_commit(intents: &[Intents], txn: TxnId) -> Timestamp {
     let writes = intents.iter().filter_map(|i| i.write.as_ref()).map(|i| (i.txn, i.min_commit));
     let locks = intents.iter().flat_map(|i| &i.locks).map(|i| (i.txn, i.min_commit));
     let own = writes.chain(locks).filter(|(other, _)| *other == txn);
