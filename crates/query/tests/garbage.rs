@@ -4,15 +4,15 @@
 mod support;
 
 use core_domain::{
-    IsolationLevel, Key, KvError, KvStore, KvTransaction, ReadAt, ScanOptions, Span, Timestamp,
-    TxnOptions, TxnStatus,
+    IsolationLevel, Key, KvError, KvStore, KvTransaction, LockMode, ReadAt, ScanOptions, Span,
+    Timestamp, TxnOptions, TxnStatus, WaitPolicy,
 };
 use query::{GcTuning, TxnCoordinator};
-use replication::{Leadership, SYSTEM_RANGE};
+use replication::SYSTEM_RANGE;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Cf, Engine, IterOptions, keyspace};
-use support::{Cluster, DATA_RANGE, begin, get, key, put, value};
+use support::{Cluster, DATA_RANGE, WAIT, begin, get, key, put, value};
 
 const SILENCE_MAX: Duration = Duration::from_millis(300);
 
@@ -110,55 +110,88 @@ async fn the_marks_outlive_a_crash() {
     let old = marks.threshold.prev();
     assert_eq!(at(&cluster.kv(1), old, "a").await, Err(KvError::SnapshotTooOld { at: old }));
     // A new leader waits until everybody has had the time to report.
-    let fresh = cluster.kv(1).collect_garbage_once(&at_once()).await.unwrap();
+    let patient = GcTuning { silence_max: Duration::from_secs(60), ..at_once() };
+    let fresh = cluster.kv(1).collect_garbage_once(&patient).await.unwrap();
     assert_eq!(fresh, marks);
 }
 
-/// Node of three that leads neither range, and the two others.
-fn bystander(cluster: &Cluster) -> (u64, Vec<u64>) {
-    let leads = |id: &u64| {
-        [SYSTEM_RANGE, DATA_RANGE].iter().any(|range| {
-            let group = cluster.nodes[id].store.group(*range);
-            group.is_some_and(|replica| replica.leadership() != Leadership::Follower)
-        })
-    };
-    let silent = *cluster.ids.iter().find(|id| !leads(id)).expect("three nodes, two leaders");
-    (silent, cluster.ids.iter().copied().filter(|id| *id != silent).collect())
+/// Leads nothing, unless by an election.
+const SILENT: u64 = 3;
+const OTHERS: [u64; 2] = [1, 2];
+
+/// The silent node goes on silent, and the others until they have moved beyond `then`.
+async fn collect_beyond(cluster: &Cluster, then: Timestamp, tuning: &GcTuning) {
+    let behind = |id: &u64| cluster.nodes[id].evaluator.marks().threshold <= then;
+    for _ in 0..400 {
+        if !OTHERS.iter().any(behind) {
+            return;
+        }
+        for range in [SYSTEM_RANGE, DATA_RANGE] {
+            cluster.transfer(range, OTHERS[0]).await;
+        }
+        for id in OTHERS {
+            // Refused while leaders change.
+            let _ = cluster.kv(id).collect_garbage_once(tuning).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the threshold does not move");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_node_is_refused_rather_than_answered_wrongly() {
+    // Long beside what a busy machine takes for a report.
+    let silence_max = Duration::from_millis(1500);
+    let tuning = GcTuning { silence_max, ..at_once() };
     let cluster = Cluster::start(&[1, 2, 3]).await;
+    for range in [SYSTEM_RANGE, DATA_RANGE] {
+        cluster.transfer(range, OTHERS[0]).await;
+    }
     put(&cluster.kv(1), &[("a", "old")]).await.unwrap();
-    let (silent, others) = bystander(&cluster);
-    // All are heard of: the silent node's reader holds the threshold back.
+    tokio::time::sleep(silence_max).await;
     for id in &cluster.ids {
-        cluster.kv(*id).collect_garbage_once(&at_once()).await.unwrap();
+        cluster.kv(*id).collect_garbage_once(&tuning).await.unwrap();
     }
-    let reader = repeatable(&cluster.kv(silent)).await;
-    put(&cluster.kv(others[0]), &[("a", "new")]).await.unwrap();
-    let then = cluster.kv(others[0]).now().await.unwrap();
-    tokio::time::sleep(SILENCE_MAX / 2).await;
-    cluster.kv(silent).collect_garbage_once(&at_once()).await.unwrap();
-    for id in &others {
-        let marks = cluster.kv(*id).collect_garbage_once(&at_once()).await.unwrap();
-        assert!(marks.threshold < then, "{marks:?} is held back from elsewhere");
-    }
+    let (silent, other) = (cluster.kv(SILENT), cluster.kv(OTHERS[0]));
+    let reader = repeatable(&silent).await;
+    let writer = begin(&silent).await;
+    put(&other, &[("a", "new")]).await.unwrap();
+    let then = other.now().await.unwrap();
+    // While it is heard of, its reader holds the threshold back.
+    silent.collect_garbage_once(&tuning).await.unwrap();
+    let marks = other.collect_garbage_once(&tuning).await.unwrap();
+    assert!(marks.threshold < then, "{marks:?} is held back from elsewhere");
     assert_eq!(read(&reader, "a").await.unwrap().as_deref(), Some("old"));
     // Now it falls silent.
-    tokio::time::sleep(SILENCE_MAX + Duration::from_millis(50)).await;
-    for _ in 0..2 {
-        for id in &others {
-            cluster.kv(*id).collect_garbage_once(&at_once()).await.unwrap();
-        }
-    }
-    for id in &others {
-        assert!(cluster.nodes[id].evaluator.marks().threshold > then);
-        compact(&*cluster.engines[id]);
-    }
+    collect_beyond(&cluster, then, &tuning).await;
+    OTHERS.iter().for_each(|id| compact(&*cluster.engines[id]));
     let refused = read(&reader, "a").await;
     assert!(matches!(refused, Err(KvError::SnapshotTooOld { .. })), "{refused:?}");
-    assert_eq!(get(&cluster.kv(silent), "a").await.as_deref(), Some("new"));
+    // Its status record could expire before its intents are found.
+    writer.put(key("b"), value("late")).unwrap();
+    let refused = writer.commit().await;
+    assert!(matches!(refused, Err(KvError::SnapshotTooOld { .. })), "{refused:?}");
+    assert_eq!(get(&silent, "a").await.as_deref(), Some("new"));
+    assert_eq!(get(&silent, "b").await, None);
+}
+
+/// A session may hold one for days.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_advisory_lock_holds_nothing_back() {
+    let cluster = Cluster::start(&[1]).await;
+    let kv = cluster.kv(1);
+    let lock = [Key::advisory(1, 1, 7)];
+    let holder = kv.begin(TxnOptions::default()).await.unwrap();
+    holder.lock(&lock, LockMode::Exclusive, WAIT).await.unwrap();
+    let then = kv.now().await.unwrap();
+    tokio::time::sleep(SILENCE_MAX).await;
+    let marks = kv.collect_garbage_once(&at_once()).await.unwrap();
+    assert!(marks.threshold > then, "{marks:?}");
+    let other = begin(&kv).await;
+    let taken = other.lock(&lock, LockMode::Exclusive, WaitPolicy::NoWait).await;
+    assert!(matches!(taken, Err(KvError::LockNotAvailable { .. })), "{taken:?}");
+    holder.unlock(&lock).await.unwrap();
+    other.lock(&lock, LockMode::Exclusive, WaitPolicy::NoWait).await.unwrap();
 }
 
 async fn first_row(kv: &TxnCoordinator) -> Option<Key> {
