@@ -23,6 +23,8 @@ pub enum PlantedBug {
     OracleTrustsItsLease,
     /// The log writer acknowledges before its sync (rule 13).
     AcknowledgedUnsynced,
+    /// Garbage collection drops tombstones above older versions (rule 16).
+    TombstoneDroppedEarly,
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -19,7 +19,7 @@ async fn a_commit_is_seen_by_what_begins_after_it_and_not_before() {
     put(&kv, &[("a", "1"), ("b", "2")]).await.unwrap();
     let reader = begin(&kv).await;
     let steady = kv
-        .begin(TxnOptions { isolation: IsolationLevel::RepeatableRead, read_only: false })
+        .begin(TxnOptions { isolation: IsolationLevel::RepeatableRead, ..TxnOptions::default() })
         .await
         .unwrap();
     steady.begin_statement().await.unwrap();

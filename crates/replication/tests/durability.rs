@@ -118,6 +118,12 @@ impl Engine for SpyEngine {
     fn approximate_bytes(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64> {
         self.inner.approximate_bytes(cf, start, end)
     }
+    fn garbage(&self) -> &storage::Garbage {
+        self.inner.garbage()
+    }
+    fn compact(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<()> {
+        self.inner.compact(cf, start, end)
+    }
     fn metrics(&self) -> Vec<(&'static str, u64)> {
         self.inner.metrics()
     }

@@ -1,14 +1,18 @@
 //! Reads at a timestamp, under rule 1.
 
+use super::dead_runs::DEAD_KEYS_MIN;
 use super::record::{IntentReader, WriteIntent, intents_in};
-use super::{ForeignIntent, Place, RangeError, RangeResponse, check_keys, check_span};
+use super::{Admission, ForeignIntent, Place, RangeError, RangeResponse, check_keys, check_span};
 use core_domain::write_buffer::{covered_span, rest_after};
 use core_domain::{Key, ScanPage, Span, Timestamp, Value};
 use storage::EngineReader;
+use storage::gc::Run;
 use storage::mvcc::{PointReader, Scan};
 
 /// Foreign intents reported at once: what a reader finishes by one entry before it looks again.
 const INTENTS_MAX: usize = 4096;
+/// Runs of so many deleted keys are told to garbage collection.
+const GARBAGE_KEYS_MIN: u64 = 1000;
 
 impl Place<'_> {
     pub(super) async fn get(
@@ -40,6 +44,7 @@ impl Place<'_> {
                 self.refuse_intents(keys, at)?;
             }
             let values = self.read_values(keys, at)?;
+            self.refuse_old(at)?;
             if self.still(&admission).await? {
                 return Ok(RangeResponse::Values(values));
             }
@@ -81,25 +86,27 @@ impl Place<'_> {
         loop {
             let admission = self.admit().await?;
             check_span(&admission.descriptor, span)?;
-            let (flight, may_have_intents) = {
+            let (flight, may_have_intents, leaps, moment) = {
                 let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     continue;
                 }
                 state.raise(at);
                 let flight = state.flights.under(span, at).cloned();
-                (flight, self.may_have_intents(&mut state, &admission.descriptor.span))
+                let may_have = self.may_have_intents(&mut state, &admission.descriptor.span);
+                (flight, may_have, state.flights.dead.leaps(at), state.flights.dead.moment())
             };
             if let Some(flight) = flight {
                 flight.landed().await;
                 continue;
             }
-            let page = match may_have_intents {
-                false => read_page(self.engine(), span, at, reverse, rows_max, bytes_max)?,
+            let (page, stepped) = match may_have_intents {
+                false => read_page(self.engine(), span, at, reverse, rows_max, bytes_max, &leaps)?,
                 true => {
                     // Of one moment: an intent that became a version in between would be missed.
                     let snapshot = self.engine().snapshot();
-                    let page = read_page(&*snapshot, span, at, reverse, rows_max, bytes_max)?;
+                    let (page, stepped) =
+                        read_page(&*snapshot, span, at, reverse, rows_max, bytes_max, &leaps)?;
                     // Only where the page is: an intent that is gone leaves a trace to step over,
                     // and a page must not step over those of the whole table.
                     let covered = covered_span(span, reverse, page.rest.as_ref());
@@ -108,14 +115,55 @@ impl Place<'_> {
                         let foreign = found.into_iter().map(|(key, w)| foreign_write(key, w));
                         return Err(RangeError::Intents(foreign.collect()));
                     }
-                    page
+                    (page, stepped)
                 }
             };
+            self.refuse_old(at)?;
+            if !leaps.is_empty() && !self.were_dead(&leaps, moment) {
+                continue;
+            }
+            self.note_steps(&admission, stepped, moment);
             if self.still(&admission).await? {
                 return Ok(RangeResponse::Page(page));
             }
         }
     }
+
+    /// Whether nothing was written to what was leapt over.
+    fn were_dead(&self, leaps: &[Run], moment: Option<u64>) -> bool {
+        let state = self.gate.state.lock();
+        let untouched = |run| moment.is_some_and(|at| state.flights.dead.is_untouched(run, at));
+        leaps.iter().all(untouched)
+    }
+
+    /// Lets those who come after leap over what this scan had to step over, and garbage collection
+    /// know of it.
+    fn note_steps(&self, admission: &Admission, stepped: Stepped, moment: Option<u64>) {
+        let garbage = self.engine().garbage();
+        garbage.count_steps(stepped.versions);
+        let Some(run) = stepped.run.filter(|run| run.tombstones >= DEAD_KEYS_MIN) else { return };
+        if stepped.versions < DEAD_KEYS_MIN {
+            return;
+        }
+        if run.tombstones >= GARBAGE_KEYS_MIN {
+            garbage.note(run.clone());
+        }
+        let mut state = self.gate.state.lock();
+        if state.term != admission.term {
+            return;
+        }
+        match moment {
+            None => state.flights.dead.watch(),
+            Some(moment) => state.flights.remember_dead(run, moment),
+        }
+    }
+}
+
+/// What a scan had to pass.
+struct Stepped {
+    versions: u64,
+    /// The longest run of deleted keys.
+    run: Option<Run>,
 }
 
 fn read_page(
@@ -125,13 +173,14 @@ fn read_page(
     reverse: bool,
     rows_max: u64,
     bytes_max: u64,
-) -> Result<ScanPage, RangeError> {
+    leaps: &[Run],
+) -> Result<(ScanPage, Stepped), RangeError> {
     let mut page = ScanPage::default();
     if rows_max == 0 || span.is_empty() {
         page.rest = (!span.is_empty()).then(|| span.clone());
-        return Ok(page);
+        return Ok((page, Stepped { versions: 0, run: None }));
     }
-    let mut scan = Scan::new(reader, span, at, reverse);
+    let mut scan = Scan::with_leaps(reader, span, at, reverse, leaps.to_vec());
     let mut bytes = 0;
     while let Some((key, version)) = scan.next_row()? {
         let Some(value) = version.value else { continue };
@@ -142,7 +191,8 @@ fn read_page(
             break;
         }
     }
-    Ok(page)
+    let stepped = Stepped { versions: scan.steps(), run: scan.longest_run() };
+    Ok((page, stepped))
 }
 
 pub(super) fn foreign_write(key: Key, intent: WriteIntent) -> ForeignIntent {

@@ -199,6 +199,8 @@ impl Place<'_> {
             if let Some((key, other)) = change(&*snapshot, read, at, txn)? {
                 return Err(KvError::Conflict { key, other }.into());
             }
+            // What was written and deleted after it was read may be gone.
+            self.refuse_old(read.since)?;
         }
         if may_have_intents {
             self.refuse_intents_below(&*snapshot, txn, at, reads, passed)?;
