@@ -367,7 +367,7 @@ async fn nothing_that_was_read_changes_before_a_commit_while_ranges_split_and_le
                 let (pair, side) = (dice.below(PAIRS), dice.below(2));
                 let turn = async {
                     let isolation = IsolationLevel::Serializable;
-                    let txn = kv.begin(TxnOptions { isolation, read_only: false }).await?;
+                    let txn = kv.begin(TxnOptions { isolation, ..TxnOptions::default() }).await?;
                     txn.begin_statement().await?;
                     let mut on_call = [0, 0];
                     for side in [0, 1] {
