@@ -1,8 +1,7 @@
 //! Garbage collection through the whole stack below SQL: who is protected, who is refused, and that
 //! a queue stays fast.
 
-mod support;
-
+use crate::support::{Cluster, DATA_RANGE, WAIT, begin, get, key, put, value};
 use core_domain::{
     IsolationLevel, Key, KvError, KvStore, KvTransaction, LockMode, ReadAt, ScanOptions, Span,
     Timestamp, TxnOptions, TxnStatus, WaitPolicy,
@@ -12,7 +11,6 @@ use replication::SYSTEM_RANGE;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Cf, Engine, IterOptions, keyspace};
-use support::{Cluster, DATA_RANGE, WAIT, begin, get, key, put, value};
 
 const SILENCE_MAX: Duration = Duration::from_millis(300);
 

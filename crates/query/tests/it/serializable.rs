@@ -1,7 +1,6 @@
 //! SERIALIZABLE as its users would notice, in one range and across two.
 
-mod support;
-
+use crate::support::*;
 use core_domain::planted::{PlantedBug, plant};
 use core_domain::{
     IsolationLevel, KvError, KvResult, KvStore, KvTransaction, LockMode, ReadAt, ScanOptions, Span,
@@ -9,7 +8,6 @@ use core_domain::{
 };
 use query::TxnCoordinator;
 use std::sync::Arc;
-use support::*;
 
 const SERIALIZABLE: IsolationLevel = IsolationLevel::Serializable;
 const REPEATABLE_READ: IsolationLevel = IsolationLevel::RepeatableRead;

@@ -1,8 +1,6 @@
 //! AS OF SYSTEM TIME: statements and transactions that read the past.
 
-mod harness;
-
-use harness::{Client, Database};
+use crate::harness::{Client, Database};
 
 async fn now(db: &Database) -> String {
     use core_domain::KvStore;

@@ -8,8 +8,7 @@
 //! ranges; and the same after a restart
 //! ```
 
-mod support;
-
+use crate::support::*;
 use core_domain::{
     IsolationLevel, Key, KvError, KvResult, KvStore, LockMode, NodeId, RangeId, ReadAt,
     ScanOptions, Span, TxnOptions,
@@ -21,7 +20,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::*;
 
 const ACCOUNTS: u64 = 40;
 const TELLERS: u64 = 6;
