@@ -285,11 +285,15 @@ impl Replica {
     /// heartbeat later: until then it campaigns again.
     pub(crate) async fn lead_first_half(&self) -> Result<()> {
         self.running().raft.runtime_config().elect(true);
+        let alone = self.descriptor().voters().count() == 1;
         for campaign in 1..=FIRST_CAMPAIGNS_MAX {
             self.elect().await?;
             let running = self.running();
-            // Longer each time: where votes are slow, a campaign must not end the one before it.
-            let wait = running.raft.wait(Some(FIRST_CAMPAIGN_TIMEOUT * campaign));
+            // A campaign ends the one before it, also one that has just been won, and with that term
+            // go the locks. So none follows where nobody else is asked, and elsewhere they take
+            // longer each time.
+            let patience = if alone { ORDER_TIMEOUT } else { FIRST_CAMPAIGN_TIMEOUT * campaign };
+            let wait = running.raft.wait(Some(patience));
             let another = |leader: ReplicaId| leader != self.id();
             let led = wait.metrics(
                 |m| m.state == ServerState::Leader || m.current_leader.is_some_and(another),
