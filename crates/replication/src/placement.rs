@@ -282,18 +282,18 @@ impl Replica {
 
     /// The first leader of a split's right half. Its old leader here has stopped answering for that
     /// span, so nobody's lease is in the way. The others can vote once the split has reached them, a
-    /// heartbeat later: until then it campaigns again.
+    /// heartbeat later: until then it campaigns again. Not where it is alone: then it campaigned when
+    /// it was started, and a second campaign would end the term that it won, and with it the locks.
     pub(crate) async fn lead_first_half(&self) -> Result<()> {
+        if self.is_alone() {
+            return Ok(());
+        }
         self.running().raft.runtime_config().elect(true);
-        let alone = self.descriptor().voters().count() == 1;
         for campaign in 1..=FIRST_CAMPAIGNS_MAX {
             self.elect().await?;
             let running = self.running();
-            // A campaign ends the one before it, also one that has just been won, and with that term
-            // go the locks. So none follows where nobody else is asked, and elsewhere they take
-            // longer each time.
-            let patience = if alone { ORDER_TIMEOUT } else { FIRST_CAMPAIGN_TIMEOUT * campaign };
-            let wait = running.raft.wait(Some(patience));
+            // Longer each time: where votes are slow, a campaign must not end the one before it.
+            let wait = running.raft.wait(Some(FIRST_CAMPAIGN_TIMEOUT * campaign));
             let another = |leader: ReplicaId| leader != self.id();
             let led = wait.metrics(
                 |m| m.state == ServerState::Leader || m.current_leader.is_some_and(another),

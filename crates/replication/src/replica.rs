@@ -401,7 +401,7 @@ impl Replica {
         let running = self.running();
         let state = running.metrics.borrow_watched().clone();
         self.mirror_membership(&running, &state);
-        if is_alone(&state, self.id) {
+        if self.is_alone() {
             let elected = running.raft.trigger().elect(false).await;
             return elected.map_err(|fatal| self.stopped(fatal));
         }
@@ -423,6 +423,11 @@ impl Replica {
                 replica.running().raft.runtime_config().elect(true);
             }
         });
+    }
+
+    /// Nobody else has a replica.
+    pub(crate) fn is_alone(&self) -> bool {
+        is_alone(&self.running().metrics.borrow_watched(), self.id)
     }
 
     /// Campaigns now, without asking first whether it would win.

@@ -430,6 +430,9 @@ async fn waiters_follow_a_leader_that_moves() {
     let cluster = Cluster::start(&[1, 2, 3]).await;
     let kv = cluster.kv(1);
     put(&kv, &[("a", "1")]).await.unwrap();
+    // For one lease after its start, nobody votes for anybody but its leader; and who campaigned in
+    // the same term makes the winner campaign once more, which costs it its locks.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
     let old = leader_of(&cluster, DATA_RANGE).unwrap();
     let new = if old == 1 { 2 } else { 1 };
     let holder = begin(&kv).await;
@@ -439,8 +442,6 @@ async fn waiters_follow_a_leader_that_moves() {
         let seen = add(&waiter, "a", 1).await?;
         waiter.commit().await.map(|_| seen)
     });
-    // For one lease after its start, nobody votes for anybody but its leader.
-    tokio::time::sleep(Duration::from_millis(700)).await;
     assert!(cluster.kv(3).transfer_leader(DATA_RANGE, NodeId(new)).await.unwrap());
     let started = Instant::now();
     while leader_of(&cluster, DATA_RANGE) != Some(new) {
