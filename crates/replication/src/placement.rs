@@ -285,7 +285,7 @@ impl Replica {
     /// heartbeat later: until then it campaigns again. Not where it is alone: then it campaigned when
     /// it was started, and a second campaign would end the term that it won, and with it the locks.
     pub(crate) async fn lead_first_half(&self) -> Result<()> {
-        if self.is_alone() {
+        if self.is_alone().await? {
             return Ok(());
         }
         self.running().raft.runtime_config().elect(true);
