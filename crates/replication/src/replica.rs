@@ -515,6 +515,8 @@ impl Replica {
         mirror.ready.store(ready, Ordering::Release);
         if before != term {
             mirror.term.store(term, Ordering::Release);
+            // No lease but its own is left, and of that it knows.
+            *self.deaf_to_votes_until.write() = None;
             self.around.observer.leadership_gained(self.range, term);
         }
     }

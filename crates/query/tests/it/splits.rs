@@ -328,8 +328,6 @@ async fn locks_live_and_end_where_the_right_half_went() {
     put(&kv, &[("y", "1")]).await.unwrap();
     let right = cluster.range_of("z");
     let old = cluster.leader_of(right).await;
-    // For one lease after a split, nobody votes for anybody but its leader.
-    tokio::time::sleep(Duration::from_millis(700)).await;
     let new = if old == 1 { 2 } else { 1 };
     assert!(kv.transfer_leader(right, NodeId(new)).await.unwrap());
     let waiter = begin(&cluster.kv(3)).await;
@@ -430,9 +428,6 @@ async fn waiters_follow_a_leader_that_moves() {
     let cluster = Cluster::start(&[1, 2, 3]).await;
     let kv = cluster.kv(1);
     put(&kv, &[("a", "1")]).await.unwrap();
-    // For one lease after its start, nobody votes for anybody but its leader; and who campaigned in
-    // the same term makes the winner campaign once more, which costs it its locks.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
     let old = leader_of(&cluster, DATA_RANGE).unwrap();
     let new = if old == 1 { 2 } else { 1 };
     let holder = begin(&kv).await;

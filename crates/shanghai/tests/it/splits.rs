@@ -80,8 +80,6 @@ fn balances_hold_while_leaders_of_split_tables_move() {
     let report = tpcb(&server, &["--max-tries", "100"], |round| {
         if round == 0 {
             split(&server, 1);
-            // For one lease after a split, nobody votes for anybody but its leader.
-            std::thread::sleep(Duration::from_millis(1200));
         }
         let of = "SELECT range_id FROM shanghai.ranges WHERE table_name LIKE 'pgbench%'";
         let ranges = psql(&server, of);
