@@ -531,7 +531,9 @@ impl Replica {
             self.mirror.sole_voter.store(false, Ordering::Release); // One began in between.
         }
         // A group of one replica needs no heartbeats, and a tick costs about 10 µs.
-        let idle = quiet && is_alone(&metrics.membership_config, self.id) && metrics.state == ServerState::Leader;
+        let idle = quiet
+            && is_alone(&metrics.membership_config, self.id)
+            && metrics.state == ServerState::Leader;
         running.raft.runtime_config().tick(!idle);
     }
 }
