@@ -27,6 +27,8 @@ pub struct WriteBuffer {
     sequence: u64,
     /// Writes above it may be overwritten in place.
     last_savepoint: u64,
+    /// Somebody may want to go back.
+    has_savepoint: bool,
     bytes: u64,
 }
 
@@ -61,6 +63,7 @@ impl WriteBuffer {
 
     pub fn savepoint(&mut self) -> SavepointId {
         self.last_savepoint = self.sequence;
+        self.has_savepoint = true;
         SavepointId(self.sequence)
     }
 
@@ -81,6 +84,24 @@ impl WriteBuffer {
     /// What a commit writes, in key order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &BufferedWrite)> {
         self.writes.iter().filter_map(|(key, stack)| Some((key, &stack.last()?.1)))
+    }
+
+    /// Takes the writes out, in key order; savepoints keep their places.
+    pub fn take_writes(&mut self) -> impl Iterator<Item = (Key, BufferedWrite)> + use<> {
+        self.history.clear();
+        self.bytes = 0;
+        let writes = std::mem::take(&mut self.writes);
+        writes.into_iter().filter_map(|(key, mut stack)| Some((key, stack.pop()?.1)))
+    }
+
+    pub fn has_savepoint(&self) -> bool {
+        self.has_savepoint
+    }
+
+    /// A place after every write so far: savepoints before it compare below.
+    pub fn mark(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
     }
 
     pub fn len(&self) -> usize {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! one range, small        Commit ─▶ done: one Raft command
-//! several, or large       Prewrite every part ─▶ C ─▶ CommitPrimary: decided
+//! large                   written ahead, then one record: bulk.rs
+//! several                 Prewrite every part ─▶ C ─▶ CommitPrimary: decided
 //!                                                └─▶ Resolve the other parts: few in the
 //!                                                    background, many before the answer
 //! no answer to the decision: ask again until `outcome_timeout`, then OutcomeUnknown (40003)
@@ -11,6 +12,7 @@
 //! Two phases run in a task of their own: a client that goes away does not leave a commit half
 //! done. One phase needs none, the leader carries it through by itself.
 
+use crate::bulk::BULK_BYTES_MIN;
 use crate::coordinator::Shared;
 use crate::sender::kv_error;
 use crate::transaction::{Transaction, surprise};
@@ -34,8 +36,8 @@ const RESOLVE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What one request of a commit carries.
 #[derive(Clone, Debug)]
-struct Part {
-    descriptor: Arc<RangeDescriptor>,
+pub(crate) struct Part {
+    pub descriptor: Arc<RangeDescriptor>,
     writes: Vec<Write>,
     locked: Vec<LockedKey>,
     bytes: usize,
@@ -60,16 +62,16 @@ impl Part {
 
 /// A commit under way, detached from the transaction's handle.
 #[derive(Clone)]
-struct Commit {
-    shared: Arc<Shared>,
-    txn: TxnId,
-    primary: Key,
-    writes: Arc<Vec<Write>>,
-    locked: Arc<Vec<LockedKey>>,
+pub(crate) struct Commit {
+    pub shared: Arc<Shared>,
+    pub txn: TxnId,
+    pub primary: Key,
+    pub writes: Arc<Vec<Write>>,
+    pub locked: Arc<Vec<LockedKey>>,
 }
 
 /// Why a commit did not succeed.
-enum Failure {
+pub(crate) enum Failure {
     /// Certainly not committed, nor will it be.
     No(KvError),
     /// The keys moved between ranges: plan again.
@@ -79,6 +81,12 @@ enum Failure {
 
 impl Transaction {
     pub(crate) async fn commit_buffer(&self) -> KvResult<CommitReceipt> {
+        if self.may_bulk() && self.state.lock().buffer.bytes() > BULK_BYTES_MIN {
+            Box::pin(self.spill()).await?;
+        }
+        if let Some(bulk) = self.bulk.get() {
+            return Box::pin(self.commit_bulk(bulk)).await;
+        }
         let (writes, locked, snapshot) = self.take_writes()?;
         let Some(primary) = writes.first().map(|write| write.key.clone()) else {
             self.release_except(None).await;
@@ -150,7 +158,7 @@ impl Transaction {
     }
 
     /// Frees the locks in every range but the one where the commit freed them.
-    async fn release_except(&self, done: Option<RangeId>) {
+    pub(crate) async fn release_except(&self, done: Option<RangeId>) {
         self.state.lock().touched.retain(|range, _| Some(*range) != done);
         let touched = self.end();
         Self::release(&self.shared, self.id, touched).await;
@@ -202,6 +210,26 @@ impl Commit {
         Ok(parts)
     }
 
+    /// The locked keys alone, cut by range and size.
+    pub(crate) async fn locked_parts(&self) -> KvResult<Vec<Part>> {
+        let mut parts: Vec<Part> = Vec::new();
+        for locked in self.locked.iter() {
+            let here = parts.iter_mut().find(|part| {
+                part.descriptor.span.contains(&locked.key) && !part.is_full(locked.key.len())
+            });
+            let part = match here {
+                Some(part) => part,
+                None => {
+                    parts.push(Part::new(self.shared.sender.locate(&locked.key).await?));
+                    parts.last_mut().expect("just pushed")
+                }
+            };
+            part.bytes += locked.key.len();
+            part.locked.push(locked.clone());
+        }
+        Ok(parts)
+    }
+
     async fn make_room(
         &self,
         parts: &mut Vec<Part>,
@@ -233,7 +261,7 @@ impl Commit {
     }
 
     /// Sends what decides the transaction until somebody knows how it was decided.
-    async fn decide(
+    pub(crate) async fn decide(
         &self,
         descriptor: &RangeDescriptor,
         request: RangeRequest,
@@ -305,7 +333,7 @@ impl Commit {
     }
 
     /// Prewrites every part; the highest `min_commit`.
-    async fn prewrite(&self, parts: &[Part]) -> Result<Timestamp, Failure> {
+    pub(crate) async fn prewrite(&self, parts: &[Part]) -> Result<Timestamp, Failure> {
         let mut requests = Vec::with_capacity(parts.len());
         for part in parts {
             requests.push(self.prewrite_part(part).boxed());
@@ -407,7 +435,7 @@ impl Commit {
         }
     }
 
-    async fn resolve(self, parts: Vec<Part>, outcome: Outcome) {
+    pub(crate) async fn resolve(self, parts: Vec<Part>, outcome: Outcome) {
         let mut resolving = Vec::with_capacity(parts.len());
         for part in &parts {
             resolving.push(self.shared.resolve(self.txn, outcome, part.keys()).boxed());

@@ -3,6 +3,7 @@
 //! ```text
 //! coordinator.rs   KvStore: begins transactions, keeps them alive, splits, asks what became of one
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
+//! bulk.rs          transactions that write ahead of their commit, for their size
 //! commit.rs        one phase or two; outcomes that are unknown
 //! intents.rs       other transactions' leftovers in the way
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
@@ -13,6 +14,7 @@
 //! Invariants, as absences: query knows no Raft, no log, no disk; it holds no lock and no data that
 //! a leader does not know better; a stale cache costs a redirect, never an answer.
 
+mod bulk;
 mod commit;
 mod coordinator;
 mod intents;

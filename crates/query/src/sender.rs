@@ -443,12 +443,18 @@ impl RangeSender {
             | RangeRequest::CommitPrimary { .. }
             | RangeRequest::Resolve { .. }
             | RangeRequest::Rollback { .. }
+            | RangeRequest::BulkWrite(_)
+            | RangeRequest::BulkPrepare { .. }
+            | RangeRequest::BulkCommit { .. }
+            | RangeRequest::BulkDecide { .. }
             | RangeRequest::Erase { .. }
             | RangeRequest::QueryTxn { .. }
             | RangeRequest::FindTxn { .. } => timeout = self.tuning.outcome_timeout,
             RangeRequest::Lock { .. }
             | RangeRequest::Get { .. }
             | RangeRequest::Scan { .. }
+            | RangeRequest::OwnGet { .. }
+            | RangeRequest::OwnScan { .. }
             | RangeRequest::Release { .. }
             | RangeRequest::Heartbeat { .. }
             | RangeRequest::Draw { .. } => {}
@@ -570,9 +576,15 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }
         | RangeRequest::Rollback { .. }
+        | RangeRequest::BulkWrite(_)
+        | RangeRequest::BulkPrepare { .. }
+        | RangeRequest::BulkCommit { .. }
+        | RangeRequest::BulkDecide { .. }
         | RangeRequest::Erase { .. } => true,
         RangeRequest::Get { .. }
         | RangeRequest::Scan { .. }
+        | RangeRequest::OwnGet { .. }
+        | RangeRequest::OwnScan { .. }
         | RangeRequest::Lock { .. }
         | RangeRequest::QueryTxn { .. }
         | RangeRequest::FindTxn { .. }

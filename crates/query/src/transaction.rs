@@ -7,7 +7,8 @@
 //!       ─▶ commit (commit.rs) or rollback; dropping it rolls back in the background
 //! ```
 
-use crate::coordinator::{Shared, TXN_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::bulk::{Bulk, check_savepoint, roll_back_bulk};
+use crate::coordinator::{MEMORY_BYTES_MAX, Shared, TXN_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::sender::{Served, kv_error};
 use async_trait::async_trait;
 use core_domain::{
@@ -19,16 +20,20 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use replication::RangeDescriptor;
 use replication::evaluate::{RangeError, RangeRequest, RangeResponse};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) struct Transaction {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: TxnId,
-    options: TxnOptions,
+    pub(crate) options: TxnOptions,
     began: Instant,
     me: Weak<Transaction>,
     pub(crate) state: Mutex<TxnState>,
+    /// Set by the first part that is written ahead of the commit.
+    pub(crate) bulk: OnceLock<Arc<Bulk>>,
+    memory_bytes_max: AtomicU64,
 }
 
 pub(crate) struct TxnState {
@@ -37,6 +42,8 @@ pub(crate) struct TxnState {
     pub locked: HashMap<Key, HeldLock>,
     /// One key of every range where locks were asked for: where to release.
     pub touched: HashMap<RangeId, Key>,
+    /// What the buffer's writes up to here wrote is sent: no savepoint before it can be gone back to.
+    pub sent_upto: u64,
     /// No more statements.
     pub ended: bool,
     guarantee: Guarantee,
@@ -57,15 +64,22 @@ impl Transaction {
             options,
             began: Instant::now(),
             me: me.clone(),
+            bulk: OnceLock::new(),
+            memory_bytes_max: AtomicU64::new(MEMORY_BYTES_MAX),
             state: Mutex::new(TxnState {
                 snapshot: None,
                 buffer: WriteBuffer::default(),
                 locked: HashMap::new(),
                 touched: HashMap::new(),
+                sent_upto: 0,
                 ended: false,
                 guarantee: Guarantee::default(),
             }),
         })
+    }
+
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.load(Ordering::Relaxed)
     }
 
     pub(crate) fn age(&self) -> Duration {
@@ -144,6 +158,10 @@ impl Transaction {
     }
 
     async fn read(&self, keys: &[Key], at: Timestamp) -> KvResult<Vec<Option<Value>>> {
+        let own = match self.bulk.get() {
+            Some(_) => Box::pin(self.settle_keys(keys)).await?,
+            None => false,
+        };
         let mut values = vec![None; keys.len()];
         let mut left: Vec<usize> = (0..keys.len()).collect();
         while let Some(first) = left.first() {
@@ -151,7 +169,11 @@ impl Transaction {
             let (here, elsewhere): (Vec<usize>, Vec<usize>) =
                 left.iter().partition(|i| descriptor.span.contains(&keys[**i]));
             let wanted = here.iter().map(|i| keys[*i].clone()).collect();
-            match self.ask(&descriptor, RangeRequest::Get { keys: wanted, at }).await? {
+            let request = match own {
+                false => RangeRequest::Get { keys: wanted, at },
+                true => RangeRequest::OwnGet { txn: self.id, keys: wanted, at },
+            };
+            match self.ask(&descriptor, request).await? {
                 Some(RangeResponse::Values(found)) => {
                     here.into_iter().zip(found).for_each(|(i, value)| values[i] = value);
                     left = elsewhere;
@@ -171,6 +193,7 @@ impl Transaction {
         at: Timestamp,
     ) -> KvResult<ScanPage> {
         let mut span = span.clone();
+        let own = self.bulk.get().is_some() && Box::pin(self.settle_for(&span)).await?;
         loop {
             let descriptor = match options.reverse {
                 true => self.shared.sender.locate_before(&span.end).await?,
@@ -183,12 +206,14 @@ impl Transaction {
                     descriptor.range
                 )));
             };
-            let request = RangeRequest::Scan {
-                span: here.clone(),
-                at,
-                reverse: options.reverse,
-                rows_max: options.rows_max as u64,
-                bytes_max: options.bytes_max as u64,
+            let (rows_max, bytes_max) = (options.rows_max as u64, options.bytes_max as u64);
+            let (span_here, reverse) = (here.clone(), options.reverse);
+            let request = match own {
+                false => RangeRequest::Scan { span: span_here, at, reverse, rows_max, bytes_max },
+                true => {
+                    let (txn, span) = (self.id, span_here);
+                    RangeRequest::OwnScan { txn, span, at, reverse, rows_max, bytes_max }
+                }
             };
             let mut page = match self.ask(&descriptor, request).await? {
                 Some(RangeResponse::Page(page)) => page,
@@ -254,6 +279,11 @@ impl Transaction {
             return Err(KvError::Aborted { txn: self.id });
         }
         check_size("a transaction", state.buffer.bytes() + size, TXN_BYTES_MAX)?;
+        // Whoever can relieve itself does so between two chunks of rows.
+        let bytes_max = self.memory_bytes_max() << u32::from(self.may_bulk());
+        if state.buffer.bytes() + size > bytes_max {
+            return Err(KvError::OverBudget { bytes: state.buffer.bytes() + size, bytes_max });
+        }
         match value {
             Some(value) => state.buffer.put(key, value),
             None => state.buffer.delete(key),
@@ -389,6 +419,9 @@ impl KvTransaction for Transaction {
     ) -> KvResult<Vec<LockedValue>> {
         self.running()?;
         let started = Instant::now();
+        if self.bulk.get().is_some() {
+            Box::pin(self.settle_keys(keys)).await?;
+        }
         let mut answers = Vec::with_capacity(keys.len());
         while answers.len() < keys.len() {
             let left = &keys[answers.len()..];
@@ -420,7 +453,9 @@ impl KvTransaction for Transaction {
 
     fn rollback_to(&self, savepoint: SavepointId) -> KvResult<()> {
         self.running()?;
-        self.state.lock().buffer.rollback_to(savepoint);
+        let mut state = self.state.lock();
+        check_savepoint(state.sent_upto, savepoint.0)?;
+        state.buffer.rollback_to(savepoint);
         Ok(())
     }
 
@@ -429,7 +464,21 @@ impl KvTransaction for Transaction {
     }
 
     fn has_writes(&self) -> bool {
-        !self.state.lock().buffer.is_empty()
+        self.bulk.get().is_some() || !self.state.lock().buffer.is_empty()
+    }
+
+    async fn insert(&self, rows: Vec<(Key, Value)>, wait: WaitPolicy) -> KvResult<Option<Key>> {
+        self.running()?;
+        self.insert_rows(rows, wait).await
+    }
+
+    async fn relieve(&self) -> KvResult<()> {
+        self.running()?;
+        self.relieve_memory().await
+    }
+
+    fn limit_memory(&self, bytes_max: u64) {
+        self.memory_bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     fn guarantee(&self) -> Guarantee {
@@ -441,6 +490,10 @@ impl KvTransaction for Transaction {
     }
 
     async fn rollback(&self) {
+        let ended = self.state.lock().ended;
+        if let Some(bulk) = self.bulk.get().filter(|_| !ended) {
+            roll_back_bulk(&self.shared, self.id, bulk).await;
+        }
         let touched = self.end();
         if !touched.is_empty() {
             Self::release(&self.shared, self.id, touched).await;
@@ -450,6 +503,7 @@ impl KvTransaction for Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
+        let undecided = !self.state.get_mut().ended;
         let touched = self.end();
         if touched.is_empty() {
             return;
@@ -458,7 +512,13 @@ impl Drop for Transaction {
         // Without a runtime the process is ending, and the locks with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shared, id) = (self.shared.clone(), self.id);
-            runtime.spawn(async move { Self::release(&shared, id, touched).await });
+            let bulk = self.bulk.get().filter(|_| undecided).cloned();
+            runtime.spawn(async move {
+                if let Some(bulk) = bulk {
+                    roll_back_bulk(&shared, id, &bulk).await;
+                }
+                Self::release(&shared, id, touched).await;
+            });
         }
     }
 }

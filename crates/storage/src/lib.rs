@@ -5,6 +5,7 @@
 //! engine.rs        Engine, WriteBatch, iterators: the trait
 //! rocks_engine.rs  the real one, on RocksDB
 //! crash_engine.rs  in memory; a crash discards a suffix of what was not synced
+//! hidden.rs        versions of transactions that were not decided when they wrote them
 //! keyspace.rs      user keys to engine keys, spans to bounds
 //! lookup.rs        exact reads of many keys by one cursor
 //! mvcc.rs          versions of a key: formats, point reads, scans at a timestamp
@@ -19,6 +20,7 @@ mod ballast;
 pub mod crash_engine;
 pub mod engine;
 pub mod error;
+pub mod hidden;
 pub mod keyspace;
 pub mod lookup;
 pub mod mvcc;

@@ -18,10 +18,13 @@
 //! bytes 10..  the value; nothing after a deletion
 //! ```
 //!
+//! Kinds 2 and 3 are hidden versions (`hidden.rs`): readers ask their [`Fates`] about them.
+//!
 //! What it does not do: intents, locks, waiting. Those belong to the leader's evaluation.
 
 use crate::engine::{Cf, EngineIterator, EngineReader, IterOptions};
 use crate::error::{StorageError, StorageResult};
+use crate::hidden::{Fate, Fates, decode_hidden, is_hidden};
 use crate::keyspace::{SUFFIX, decode_key, encode_key, span_bounds, version_timestamp};
 use crate::lookup::{Ascending, is_many};
 use bytes::Bytes;
@@ -74,10 +77,32 @@ pub fn decode_version(commit: Timestamp, stored: &[u8]) -> StorageResult<Version
     }
 }
 
+/// The version under `commit` as a read at `at` sees it; `None`: it does not.
+fn seen(
+    fates: Option<&dyn Fates>,
+    commit: Timestamp,
+    stored: &[u8],
+    at: Timestamp,
+) -> StorageResult<Option<Version>> {
+    if !is_hidden(stored) {
+        return if commit <= at { decode_version(commit, stored).map(Some) } else { Ok(None) };
+    }
+    let (mark, value) = decode_hidden(stored)?;
+    let commit = match fates.map_or(Fate::Unseen, |fates| fates.of(&mark)) {
+        Fate::Own => commit,
+        Fate::Committed(decided) if decided <= at => decided,
+        Fate::Committed(_) | Fate::Unseen => return Ok(None),
+    };
+    let value = value.map(Bytes::copy_from_slice);
+    Ok(Some(Version { commit, start: mark.start, value }))
+}
+
 /// Reads versions of single keys, all from the moment of its creation.
 pub struct PointReader<'a> {
     cursor: PointCursor<'a>,
     target: Vec<u8>,
+    fates: Option<&'a dyn Fates>,
+    top: Timestamp,
 }
 
 enum PointCursor<'a> {
@@ -96,7 +121,18 @@ impl<'a> PointReader<'a> {
                 PointCursor::One(reader.iter(Cf::Data, options))
             }
         };
-        Self { cursor, target: Vec::new() }
+        Self { cursor, target: Vec::new(), fates: None, top: Timestamp::ZERO }
+    }
+
+    /// Asks `fates` about hidden versions; without, none is seen.
+    pub fn with(mut self, fates: Option<&'a dyn Fates>) -> Self {
+        self.fates = fates;
+        self
+    }
+
+    /// The highest timestamp under which the last read met a version, a hidden one included.
+    pub fn top(&self) -> Timestamp {
+        self.top
     }
 
     /// The newest version of `key` committed at or before `at`, a deletion included.
@@ -106,23 +142,37 @@ impl<'a> PointReader<'a> {
     pub fn at(&mut self, key: &Key, at: Timestamp) -> StorageResult<Option<Version>> {
         self.target = encode_key(key.as_ref());
         let prefix = self.target.len();
-        self.target.extend_from_slice(&(!at.0).to_be_bytes());
-        let found = match &mut self.cursor {
-            PointCursor::Many(cursor) => cursor.seek(&self.target)?,
-            PointCursor::One(cursor) => {
-                cursor.seek(&self.target);
-                if !cursor.valid() {
-                    cursor.status()?;
-                    return Ok(None);
-                }
-                Some((cursor.key(), cursor.value()))
-            }
+        self.top = Timestamp::ZERO;
+        let mut from = match self.fates {
+            Some(fates) if fates.has_own() => Timestamp::MAX,
+            _ => at,
         };
-        let Some((found, value)) = found else { return Ok(None) };
-        if found.len() != prefix + SUFFIX || found[..prefix] != self.target[..prefix] {
-            return Ok(None);
+        loop {
+            self.target.truncate(prefix);
+            self.target.extend_from_slice(&(!from.0).to_be_bytes());
+            let found = match &mut self.cursor {
+                PointCursor::Many(cursor) => cursor.seek(&self.target)?,
+                PointCursor::One(cursor) => {
+                    cursor.seek(&self.target);
+                    if !cursor.valid() {
+                        cursor.status()?;
+                        return Ok(None);
+                    }
+                    Some((cursor.key(), cursor.value()))
+                }
+            };
+            let Some((found, stored)) = found else { return Ok(None) };
+            if found.len() != prefix + SUFFIX || found[..prefix] != self.target[..prefix] {
+                return Ok(None);
+            }
+            let commit = version_timestamp(found);
+            self.top = self.top.max(commit);
+            let version = seen(self.fates, commit, stored, at)?;
+            if version.is_some() || commit == Timestamp::ZERO {
+                return Ok(version);
+            }
+            from = commit.prev().min(at);
         }
-        decode_version(version_timestamp(found), value).map(Some)
     }
 
     /// The newest version of `key`, a deletion included.
@@ -160,6 +210,7 @@ pub struct Scan<'a> {
     cursor: Box<dyn EngineIterator + 'a>,
     at: Timestamp,
     reverse: bool,
+    fates: Option<&'a dyn Fates>,
 }
 
 impl<'a> Scan<'a> {
@@ -172,7 +223,17 @@ impl<'a> Scan<'a> {
         } else {
             cursor.seek_to_first();
         }
-        Self { cursor, at, reverse }
+        Self { cursor, at, reverse, fates: None }
+    }
+
+    /// Asks `fates` about hidden versions; without, none is seen.
+    pub fn with(mut self, fates: Option<&'a dyn Fates>) -> Self {
+        self.fates = fates;
+        self
+    }
+
+    fn has_own(&self) -> bool {
+        self.fates.is_some_and(|fates| fates.has_own())
     }
 
     /// The next visible row.
@@ -198,11 +259,14 @@ impl<'a> Scan<'a> {
         let encoded = self.cursor.key()[..prefix].to_vec();
         let mut found = None;
         let mut steps = 0;
+        let own = self.has_own();
         while self.on(&encoded) {
             let commit = version_timestamp(self.cursor.key());
-            if found.is_none() && commit <= self.at {
-                found = Some(decode_version(commit, self.cursor.value())?);
-                steps = 0;
+            if found.is_none() && (own || commit <= self.at) {
+                found = seen(self.fates, commit, self.cursor.value(), self.at)?;
+                if found.is_some() {
+                    steps = 0;
+                }
             }
             self.cursor.next();
             steps += 1;
@@ -224,26 +288,42 @@ impl<'a> Scan<'a> {
         let encoded = self.cursor.key()[..prefix].to_vec();
         let mut found = None;
         let mut steps = 0;
+        let own = self.has_own();
         while self.on(&encoded) {
             let commit = version_timestamp(self.cursor.key());
-            if commit > self.at {
+            if commit > self.at && !own {
                 // Everything before it is newer still.
                 self.leave_backwards(&encoded, steps);
                 break;
             }
-            if steps >= STEPS_MAX {
-                self.cursor.seek(&with_timestamp(&encoded, self.at));
-                assert!(self.on(&encoded), "a version at or below {} was just seen", self.at);
-                let commit = version_timestamp(self.cursor.key());
-                found = Some(decode_version(commit, self.cursor.value())?);
+            if steps >= STEPS_MAX && !own {
+                found = self.newest_here(&encoded)?;
                 self.leave_backwards(&encoded, steps);
                 break;
             }
-            found = Some(decode_version(commit, self.cursor.value())?);
+            found = seen(self.fates, commit, self.cursor.value(), self.at)?.or(found);
             self.cursor.prev();
             steps += 1;
         }
         Ok(found.map(|version| (key, version)))
+    }
+
+    /// The newest version of a key that is seen; stays on one of its versions, of which one is at
+    /// or below the scan's timestamp.
+    fn newest_here(&mut self, encoded: &[u8]) -> StorageResult<Option<Version>> {
+        let top = with_timestamp(encoded, self.at);
+        self.cursor.seek(&top);
+        assert!(self.on(encoded), "a version at or below {} was just seen", self.at);
+        while self.on(encoded) {
+            let commit = version_timestamp(self.cursor.key());
+            let found = seen(self.fates, commit, self.cursor.value(), self.at)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            self.cursor.next();
+        }
+        self.cursor.seek(&top);
+        Ok(None)
     }
 
     fn leave_backwards(&mut self, encoded: &[u8], steps_made: usize) {

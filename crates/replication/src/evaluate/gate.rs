@@ -8,6 +8,7 @@
 //! ```
 
 use super::flight::{Flight, Flights};
+use super::hidden::{self, HiddenMap};
 use super::pipeline::Pipeline;
 use super::{Place, RangeError};
 use crate::descriptor::{RangeDescriptor, SYSTEM_RANGE};
@@ -42,6 +43,8 @@ pub(super) struct GateState {
     pub flights: Flights,
     /// Keys with intents, in the engine or under way to it. Never too low; `None`: not known.
     pub intents: Option<usize>,
+    /// Transactions that write ahead of their commit; `None`: never any in this range.
+    pub hidden: Option<Arc<HiddenMap>>,
     /// When to look again, in monotonic time.
     review_at: Duration,
     /// The left half of the split that made this range kept the locks for it.
@@ -65,6 +68,7 @@ impl Gate {
                 max_ts: Timestamp::ZERO,
                 flights: Flights::default(),
                 intents: None,
+                hidden: None,
                 review_at: Duration::ZERO,
                 inherited: false,
             }),
@@ -150,6 +154,7 @@ impl Place<'_> {
         };
         let span = self.group.descriptor().span.clone();
         let intents = if self.finds_intents(&span, None) { None } else { Some(0) };
+        let hidden = hidden::load(self.engine(), &span.start)?;
         if !self.leads(term).await? {
             return Ok(());
         }
@@ -161,6 +166,7 @@ impl Place<'_> {
         state.max_ts = state.max_ts.max(drawn);
         state.since = self.now();
         state.intents = intents;
+        state.hidden = (!hidden.is_empty()).then(|| Arc::new(hidden));
         state.term = term;
         tracing::debug!(range = %self.gate.range, term, max_ts = %state.max_ts, "serving");
         Ok(())

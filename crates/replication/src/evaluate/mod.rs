@@ -12,6 +12,8 @@
 //! lock.rs        Lock, Release, Heartbeat
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
+//! bulk.rs        BulkWrite, BulkCommit …   transactions that write ahead of their commit
+//! hidden.rs      what a leader knows about these
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! oracle.rs      Draw                      under rule 12
 //! ```
@@ -30,11 +32,13 @@
 //!
 //! Followers know nothing of this: they apply bytes.
 
+mod bulk;
 mod commit;
 mod erase;
 mod flight;
 mod gate;
 mod group;
+mod hidden;
 mod lock;
 mod lock_table;
 mod oracle;
@@ -47,8 +51,10 @@ mod two_phase;
 #[cfg(test)]
 mod tests;
 
+pub use bulk::BulkPart;
 pub use gate::Admission;
 pub use group::Group;
+pub(crate) use hidden::copy_records;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
 pub use request::{ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, Write};
@@ -139,9 +145,9 @@ impl Evaluator {
         let at = Place { evaluator: self, group, gate: &gate };
         // What is rare is boxed: this future is copied on its way up, and is as large as the largest.
         match request {
-            RangeRequest::Get { keys, at: timestamp } => at.get(&keys, timestamp).await,
+            RangeRequest::Get { keys, at: timestamp } => at.get(&keys, timestamp, None).await,
             RangeRequest::Scan { span, at: timestamp, reverse, rows_max, bytes_max } => {
-                at.scan(&span, timestamp, reverse, rows_max, bytes_max).await
+                at.scan(&span, timestamp, reverse, rows_max, bytes_max, None).await
             }
             RangeRequest::Lock { txn, keys, mode, wait, snapshot } => {
                 at.lock(txn, &keys, mode, wait, snapshot).await
@@ -170,6 +176,23 @@ impl Evaluator {
             RangeRequest::Heartbeat { txn } => {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
+            }
+            RangeRequest::BulkWrite(part) => Box::pin(at.bulk_write(part)).await,
+            RangeRequest::BulkPrepare { txn, primary } => {
+                Box::pin(at.bulk_prepare(txn, primary)).await
+            }
+            RangeRequest::BulkCommit { txn, primary, floor, commit, locked } => {
+                Box::pin(at.bulk_commit(txn, primary, floor, commit, locked)).await
+            }
+            RangeRequest::BulkDecide { txn, outcome, spans } => {
+                Box::pin(at.bulk_decide(txn, outcome, spans)).await
+            }
+            RangeRequest::OwnGet { txn, keys, at: timestamp } => {
+                Box::pin(at.get(&keys, timestamp, Some(txn))).await
+            }
+            RangeRequest::OwnScan { txn, span, at: timestamp, reverse, rows_max, bytes_max } => {
+                let own = Some(txn);
+                Box::pin(at.scan(&span, timestamp, reverse, rows_max, bytes_max, own)).await
             }
             RangeRequest::Erase { span } => Box::pin(at.erase(span)).await,
             RangeRequest::Draw { count } => {

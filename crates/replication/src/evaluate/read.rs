@@ -1,10 +1,14 @@
 //! Reads at a timestamp, under rule 1.
 
+use super::flight::Flight;
+use super::hidden::{View, fates};
 use super::record::{IntentReader, WriteIntent, intents_in};
 use super::{ForeignIntent, Place, RangeError, RangeResponse, check_keys, check_span};
 use core_domain::write_buffer::{covered_span, rest_after};
-use core_domain::{Key, ScanPage, Span, Timestamp, Value};
+use core_domain::{Key, ScanPage, Span, Timestamp, TxnId, Value};
+use std::sync::Arc;
 use storage::EngineReader;
+use storage::hidden::Fates;
 use storage::mvcc::{PointReader, Scan};
 
 /// Foreign intents reported at once: what a reader finishes by one entry before it looks again.
@@ -15,11 +19,12 @@ impl Place<'_> {
         &self,
         keys: &[Key],
         at: Timestamp,
+        own: Option<TxnId>,
     ) -> Result<RangeResponse, RangeError> {
         loop {
             let admission = self.admit().await?;
             check_keys(&admission.descriptor, keys.iter())?;
-            let (flight, may_have_intents) = {
+            let (flight, may_have_intents, view) = {
                 let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     continue;
@@ -30,7 +35,8 @@ impl Place<'_> {
                     .filter_map(|key| state.flights.on(key))
                     .find(|flight| flight.min_commit <= at)
                     .cloned();
-                (flight, self.may_have_intents(&mut state, &admission.descriptor.span))
+                let intents = self.may_have_intents(&mut state, &admission.descriptor.span);
+                (flight, intents, state.view(own))
             };
             if let Some(flight) = flight {
                 flight.landed().await;
@@ -39,20 +45,34 @@ impl Place<'_> {
             if may_have_intents {
                 self.refuse_intents(keys, at)?;
             }
-            let values = self.read_values(keys, at)?;
+            let values = match self.read_values(keys, at, &view)? {
+                Ok(values) => values,
+                Err(flight) => {
+                    flight.landed().await;
+                    continue;
+                }
+            };
             if self.still(&admission).await? {
                 return Ok(RangeResponse::Values(values));
             }
         }
     }
 
-    fn read_values(&self, keys: &[Key], at: Timestamp) -> Result<Vec<Option<Value>>, RangeError> {
-        let mut reader = PointReader::new(self.engine(), keys.len());
+    /// The error inside: a decision to wait for.
+    fn read_values(
+        &self,
+        keys: &[Key],
+        at: Timestamp,
+        view: &View,
+    ) -> Result<Result<Vec<Option<Value>>, Arc<Flight>>, RangeError> {
+        let reading = view.reading(at);
+        let mut reader = PointReader::new(self.engine(), keys.len()).with(fates(&reading));
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
             values.push(reader.at(key, at)?.and_then(|version| version.value));
         }
-        Ok(values)
+        let met = reading.as_ref().map(|reading| reading.check(&keys[0])).transpose()?.flatten();
+        Ok(met.map_or(Ok(values), Err))
     }
 
     fn refuse_intents(&self, keys: &[Key], at: Timestamp) -> Result<(), RangeError> {
@@ -77,38 +97,49 @@ impl Place<'_> {
         reverse: bool,
         rows_max: u64,
         bytes_max: u64,
+        own: Option<TxnId>,
     ) -> Result<RangeResponse, RangeError> {
         loop {
             let admission = self.admit().await?;
             check_span(&admission.descriptor, span)?;
-            let (flight, may_have_intents) = {
+            let (flight, may_have_intents, view) = {
                 let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     continue;
                 }
                 state.max_ts = state.max_ts.max(at);
                 let flight = state.flights.under(span, at).cloned();
-                (flight, self.may_have_intents(&mut state, &admission.descriptor.span))
+                let intents = self.may_have_intents(&mut state, &admission.descriptor.span);
+                (flight, intents, state.view(own))
             };
             if let Some(flight) = flight {
                 flight.landed().await;
                 continue;
             }
+            let want = Want { span, at, reverse, rows_max, bytes_max };
             let page = match may_have_intents {
-                false => read_page(self.engine(), span, at, reverse, rows_max, bytes_max)?,
+                false => read_page(self.engine(), &want, &view)?,
                 true => {
                     // Of one moment: an intent that became a version in between would be missed.
                     let snapshot = self.engine().snapshot();
-                    let page = read_page(&*snapshot, span, at, reverse, rows_max, bytes_max)?;
+                    let page = read_page(&*snapshot, &want, &view)?;
                     // Only where the page is: an intent that is gone leaves a trace to step over,
                     // and a page must not step over those of the whole table.
-                    let covered = covered_span(span, reverse, page.rest.as_ref());
+                    let rest = page.as_ref().ok().and_then(|page| page.rest.as_ref());
+                    let covered = covered_span(span, reverse, rest);
                     let found = intents_in(&*snapshot, &covered, at, INTENTS_MAX)?;
                     if !found.is_empty() {
                         let foreign = found.into_iter().map(|(key, w)| foreign_write(key, w));
                         return Err(RangeError::Intents(foreign.collect()));
                     }
                     page
+                }
+            };
+            let page = match page {
+                Ok(page) => page,
+                Err(flight) => {
+                    flight.landed().await;
+                    continue;
                 }
             };
             if self.still(&admission).await? {
@@ -118,20 +149,40 @@ impl Place<'_> {
     }
 }
 
-fn read_page(
-    reader: &dyn EngineReader,
-    span: &Span,
+/// What a scan asks for.
+struct Want<'a> {
+    span: &'a Span,
     at: Timestamp,
     reverse: bool,
     rows_max: u64,
     bytes_max: u64,
+}
+
+/// The error inside: a decision to wait for.
+fn read_page(
+    reader: &dyn EngineReader,
+    want: &Want<'_>,
+    view: &View,
+) -> Result<Result<ScanPage, Arc<Flight>>, RangeError> {
+    let reading = view.reading(want.at);
+    let page = fill_page(reader, want, fates(&reading))?;
+    let start = &want.span.start;
+    let met = reading.as_ref().map(|reading| reading.check(start)).transpose()?.flatten();
+    Ok(met.map_or(Ok(page), Err))
+}
+
+fn fill_page(
+    reader: &dyn EngineReader,
+    want: &Want<'_>,
+    fates: Option<&dyn Fates>,
 ) -> Result<ScanPage, RangeError> {
+    let Want { span, at, reverse, rows_max, bytes_max } = *want;
     let mut page = ScanPage::default();
     if rows_max == 0 || span.is_empty() {
         page.rest = (!span.is_empty()).then(|| span.clone());
         return Ok(page);
     }
-    let mut scan = Scan::new(reader, span, at, reverse);
+    let mut scan = Scan::new(reader, span, at, reverse).with(fates);
     let mut bytes = 0;
     while let Some((key, version)) = scan.next_row()? {
         let Some(value) = version.value else { continue };

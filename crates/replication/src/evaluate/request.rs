@@ -1,6 +1,7 @@
 //! What can be asked of a range's leader, and what it answers. Sent between nodes by postcard, with
 //! the version of the service in its name.
 
+use super::bulk::BulkPart;
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
@@ -71,6 +72,25 @@ pub enum RangeRequest {
     Heartbeat { txn: TxnId },
     /// Drops every version in `span`, which nothing refers to any more → `Done`.
     Erase { span: Span },
+    /// A part of a large transaction, ahead of its commit → `Done`, `Present`.
+    BulkWrite(BulkPart),
+    /// No commit of the transaction's parts here will be below the answer → `Prewritten`.
+    BulkPrepare { txn: TxnId, primary: Key },
+    /// Decides about every part → `Committed`. `commit`: if other ranges were prepared.
+    BulkCommit {
+        txn: TxnId,
+        primary: Key,
+        floor: Timestamp,
+        commit: Option<Timestamp>,
+        locked: Vec<LockedKey>,
+    },
+    /// What was decided about the parts → `Done`.
+    /// After a rollback the versions in `spans` are removed in the background.
+    BulkDecide { txn: TxnId, outcome: Outcome, spans: Vec<Span> },
+    /// As `Get`, with what the transaction wrote ahead of its commit.
+    OwnGet { txn: TxnId, keys: Vec<Key>, at: Timestamp },
+    /// As `Scan`, with what the transaction wrote ahead of its commit.
+    OwnScan { txn: TxnId, span: Span, at: Timestamp, reverse: bool, rows_max: u64, bytes_max: u64 },
     /// System range only → `Drawn`: the first of `count` consecutive timestamps.
     Draw { count: u32 },
 }
@@ -81,9 +101,15 @@ pub enum RangeResponse {
     Page(ScanPage),
     Locked(Vec<LockedValue>),
     Committed(Timestamp),
-    Prewritten { min_commit: Timestamp },
+    Prewritten {
+        min_commit: Timestamp,
+    },
     Status(TxnStatus),
     Drawn(Timestamp),
+    /// A key that should hold nothing holds something; nothing was done.
+    Present {
+        key: Key,
+    },
     Done,
 }
 

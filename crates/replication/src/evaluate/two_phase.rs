@@ -14,6 +14,7 @@
 
 use super::commit::{Evaluated, Frees, Obstacle, version_op};
 use super::flight::Flight;
+use super::hidden::Hidden;
 use super::record::{
     IntentReader, Intents, LockIntent, Outcome, Outcomes, WriteIntent, intents_on, outcome_beside,
     outcome_op,
@@ -158,7 +159,7 @@ impl Place<'_> {
             intents.locks.push(LockIntent { txn, primary, mode: held.mode, min_commit });
             ops.push(intents.op(&held.key));
         }
-        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed };
+        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed, decides: None };
         Ok(Step::Propose(evaluated, Frees::Nothing, RangeResponse::Prewritten { min_commit }))
     }
 
@@ -265,7 +266,7 @@ impl Place<'_> {
         let flight = Flight::new(txn, at);
         let keys = keys[..taken].to_vec();
         state.flights.take_off(&flight, keys.iter());
-        Ok(Evaluated { flight, keys, ops, placed: 0 })
+        Ok(Evaluated { flight, keys, ops, placed: 0, decides: None })
     }
 
     pub(super) async fn resolve(
@@ -274,6 +275,14 @@ impl Place<'_> {
         outcome: Outcome,
         keys: Vec<Key>,
     ) -> Result<RangeResponse, RangeError> {
+        let is_bulk = {
+            let state = self.gate.state.lock();
+            state.hidden_of(txn).is_some_and(Hidden::is_undecided)
+        };
+        if is_bulk {
+            // Decided at its primary: what it wrote here ahead of its commit follows.
+            self.bulk_decide(txn, outcome, Vec::new()).await?;
+        }
         let mut left = &keys[..];
         while !left.is_empty() {
             let taken = AtomicUsize::new(0);
@@ -371,7 +380,8 @@ impl Place<'_> {
         let mut cursor = self.engine().iter(Cf::Txn, options);
         cursor.seek_to_first();
         while cursor.valid() {
-            if cursor.key().ends_with(&txn.0.to_be_bytes()) {
+            let of_txn = cursor.key().ends_with(&txn.0.to_be_bytes());
+            if of_txn && !Hidden::is_record(cursor.value()) {
                 return Ok(Some(Outcome::decode(cursor.value())?));
             }
             cursor.next();
