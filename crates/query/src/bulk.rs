@@ -185,6 +185,15 @@ impl Transaction {
         Ok(None)
     }
 
+    /// From now on this is a transaction that writes ahead, though all of it is still here.
+    pub(crate) async fn go_bulk(&self) -> KvResult<()> {
+        let first = self.state.lock().buffer.iter().next().map(|(key, _)| key.clone());
+        match (self.bulk.get(), first) {
+            (None, Some(first)) => self.start_bulk(first).await.map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
     async fn start_bulk(&self, primary: Key) -> KvResult<Arc<Bulk>> {
         let floor = self.shared.oracle.draw().await?;
         let permits = Arc::new(Semaphore::new(PARTS_AT_ONCE as usize));

@@ -81,8 +81,12 @@ pub(crate) enum Failure {
 
 impl Transaction {
     pub(crate) async fn commit_buffer(&self) -> KvResult<CommitReceipt> {
-        if self.may_bulk() && self.state.lock().buffer.bytes() > BULK_BYTES_MIN {
-            Box::pin(self.spill()).await?;
+        if self.may_bulk()
+            && self.state.lock().buffer.bytes() > BULK_BYTES_MIN
+            && let Err(error) = Box::pin(self.go_bulk()).await
+        {
+            self.release_except(None).await;
+            return Err(error);
         }
         if let Some(bulk) = self.bulk.get() {
             return Box::pin(self.commit_bulk(bulk)).await;
