@@ -122,8 +122,8 @@ fn a_large_copy_is_there_once_or_not_at_all() {
     let twice = [line(50_000), (60_000..80_000).map(line).collect(), line(50_000)].concat();
     std::fs::write(&file, twice).unwrap();
     let (_, errors) = run(&server, &[&copy]);
-    let expected = "duplicate key value violates unique constraint \"big_pkey\"";
-    assert!(errors.contains(expected) && errors.contains("Key (id)=(50000)"), "{errors}");
+    assert!(errors.contains("duplicate key value violates unique constraint"), "{errors}");
+    assert!(errors.contains("=(50000) already exists."), "{errors}");
     let (answer, errors) = run(&server, &["SELECT count(*), sum(id), sum(n) FROM big"]);
     assert_eq!(errors, "");
     assert!(answer.contains("40000 | 799980000 | 3200020000"), "{answer}");
