@@ -58,6 +58,11 @@ impl CatalogCache {
     /// The same without waiting; `None` before the first load.
     pub fn known(self: &Arc<Self>) -> Option<Arc<Catalog>> {
         let known = self.current.read().clone()?;
+        self.look_if_due();
+        Some(known)
+    }
+
+    fn look_if_due(self: &Arc<Self>) {
         let now = self.start.elapsed().as_millis() as u64;
         let age = now.saturating_sub(self.checked_at_ms.load(Ordering::Relaxed));
         if age > CHECK_INTERVAL.as_millis() as u64 && !self.checking.swap(true, Ordering::AcqRel) {
@@ -69,7 +74,12 @@ impl CatalogCache {
                 cache.checking.store(false, Ordering::Release);
             });
         }
-        Some(known)
+    }
+
+    /// The version of [`known`](Self::known).
+    pub fn known_version(self: &Arc<Self>) -> Option<u64> {
+        self.look_if_due();
+        self.current.read().as_ref().map(|known| known.version())
     }
 
     /// A catalog that a commit of this process made current.

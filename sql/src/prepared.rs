@@ -4,6 +4,7 @@
 //! plans the text again and swaps the plan inside; if the columns then differ from those that the
 //! client was told, it is 0A000, as in PostgreSQL.
 
+use crate::session::PointPlan;
 use catalog::Catalog;
 use datum::{ColumnType, SqlType};
 use parking_lot::RwLock;
@@ -50,6 +51,8 @@ pub(crate) struct VersionedPlan {
     pub catalog: Arc<Catalog>,
     /// What the transaction that runs it holds: no schema change may come between.
     pub shared_tables: Box<[u32]>,
+    /// If it is one read by key.
+    pub point: Option<PointPlan>,
 }
 
 impl VersionedPlan {
@@ -103,6 +106,7 @@ impl Prepared {
             made_for,
             catalog,
             shared_tables: Box::default(),
+            point: None,
         }));
         let param_types = Vec::new();
         Self { text: "".into(), param_types, columns: None, parsed: None, offset: 0, plan }

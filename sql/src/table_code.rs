@@ -95,7 +95,11 @@ impl TableCode {
         (0..self.width()).map(|ordinal| self.column(&view, ordinal)).collect()
     }
 
-    fn column(&self, view: &RowView<'_>, ordinal: usize) -> SqlResult<Datum> {
+    pub fn view<'v>(&self, value: &'v [u8]) -> SqlResult<RowView<'v>> {
+        Ok(RowView::new(value)?)
+    }
+
+    pub fn column(&self, view: &RowView<'_>, ordinal: usize) -> SqlResult<Datum> {
         let column = &self.table.columns[ordinal];
         Ok(match view.slot(usize::from(column.id.0) - 1)? {
             Slot::Absent => self.missing[ordinal].clone(),

@@ -22,8 +22,9 @@ use crate::limits::Limits;
 use crate::serve::goodbye;
 use futures::FutureExt as _;
 use sql::{
-    ColumnDesc, Outcome, Prepared, RowStream, Session, Severity, SqlError, TransactionStatus,
+    ColumnDesc, Outcome, Prepared, Row, RowStream, Session, Severity, SqlError, TransactionStatus,
 };
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,7 @@ pub struct Connection {
 
 /// How a statement ended, before the client is told.
 pub(crate) enum Ended {
-    Complete(String),
+    Complete(Cow<'static, str>),
     Empty,
 }
 
@@ -216,6 +217,11 @@ impl Connection {
     }
 
     async fn simple_statement(&mut self, prepared: &Arc<Prepared>) -> Result<Ended, Failure> {
+        if let Some(row) = self.session.try_point(prepared, &[]) {
+            let columns = prepared.columns.as_deref().unwrap_or_default();
+            self.channel.out.row_description(columns, Formats::TEXT);
+            return Ok(self.send_point(columns, row, Formats::TEXT)?);
+        }
         self.limits.statement_begins();
         match Box::pin(self.session.execute(prepared, Vec::new())).await? {
             Outcome::Rows { columns, mut rows } => {
@@ -223,13 +229,25 @@ impl Connection {
                 while self.send_rows(&columns, &mut rows, Formats::TEXT, ROWS_PER_BATCH).await? > 0
                 {
                 }
-                Ok(Ended::Complete(rows.tag()))
+                Ok(Ended::Complete(rows.tag().into()))
             }
-            Outcome::Complete { tag } => Ok(Ended::Complete(tag)),
+            Outcome::Complete { tag } => Ok(Ended::Complete(tag.into())),
             Outcome::CopyIn(copy) => self.copy_in(copy).await,
             Outcome::CopyOut(copy) => self.copy_out(copy).await,
             Outcome::Empty => Ok(Ended::Empty),
         }
+    }
+
+    /// The answer of a point read: a row or none.
+    pub(crate) fn send_point(
+        &mut self,
+        columns: &[ColumnDesc],
+        row: Option<Row>,
+        formats: Formats<'_>,
+    ) -> Result<Ended, SqlError> {
+        let Some(row) = row else { return Ok(Ended::Complete("SELECT 0".into())) };
+        self.channel.out.data_row(&row, columns, formats, &self.session)?;
+        Ok(Ended::Complete("SELECT 1".into()))
     }
 
     /// Sends the next rows, at most `rows_max`; zero means that there are none left.

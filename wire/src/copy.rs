@@ -32,7 +32,8 @@ impl Connection {
             match frontend::decode(frame.tag, &frame.body) {
                 Ok(Message::CopyData) => self.session.copy_write(&mut copy, frame.body).await?,
                 Ok(Message::CopyDone) => {
-                    return Ok(Ended::Complete(self.session.copy_finish(copy).await?));
+                    let tag = self.session.copy_finish(copy).await?;
+                    return Ok(Ended::Complete(tag.into()));
                 }
                 Ok(Message::CopyFail(reason)) => {
                     return Err(self.session.copy_fail(copy, reason).await.into());
@@ -67,6 +68,6 @@ impl Connection {
             self.channel.relieve().await?;
         }
         self.channel.out.copy_done();
-        Ok(Ended::Complete(copy.tag()))
+        Ok(Ended::Complete(copy.tag().into()))
     }
 }

@@ -245,9 +245,15 @@ impl Connection {
         let formats = Formats::from_bytes(&portal.formats);
         let (columns, mut rows) = match std::mem::replace(&mut portal.run, Run::Done) {
             Run::Ready(values) => {
+                if rows_max.is_none()
+                    && let Some(row) = self.session.try_point(&portal.prepared, &values)
+                {
+                    let columns = portal.prepared.columns.as_deref().unwrap_or_default();
+                    return Ok(Some(self.send_point(columns, row, formats)?));
+                }
                 match Box::pin(self.session.execute(&portal.prepared, values)).await? {
                     Outcome::Rows { columns, rows } => (columns, rows),
-                    Outcome::Complete { tag } => return Ok(Some(Ended::Complete(tag))),
+                    Outcome::Complete { tag } => return Ok(Some(Ended::Complete(tag.into()))),
                     Outcome::CopyIn(copy) => return self.copy_in(copy).await.map(Some),
                     Outcome::CopyOut(copy) => return self.copy_out(copy).await.map(Some),
                     Outcome::Empty => return Ok(Some(Ended::Empty)),
@@ -278,7 +284,8 @@ impl Connection {
         let tag = rows.tag();
         // The tag of a later part counts that part.
         let partial = resumed && tag.starts_with("SELECT ");
-        Ok(Some(Ended::Complete(if partial { format!("SELECT {sent}") } else { tag })))
+        let tag = if partial { format!("SELECT {sent}") } else { tag };
+        Ok(Some(Ended::Complete(tag.into())))
     }
 }
 

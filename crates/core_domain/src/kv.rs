@@ -18,7 +18,7 @@
 
 use crate::consistency::{Guarantee, IsolationLevel};
 use crate::error::KvResult;
-use crate::id::TxnId;
+use crate::id::{NodeId, TxnId};
 use crate::key::{Key, Span, Value};
 use crate::time::Timestamp;
 use async_trait::async_trait;
@@ -229,10 +229,28 @@ pub async fn insert_by_locks<T: KvTransaction + ?Sized>(
     Ok(None)
 }
 
+/// One key read by itself, a transaction of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PointRead {
+    pub value: Option<Value>,
+    /// Its snapshot: drawn after the question.
+    pub at: Timestamp,
+    /// When what was found was committed, a deletion included; zero: never anything. Whoever reads
+    /// at or above it elsewhere sees nothing older.
+    pub seen: Timestamp,
+    pub node: NodeId,
+}
+
 /// Where transactions come from.
 #[async_trait]
 pub trait KvStore: Send + Sync {
     async fn begin(&self, options: TxnOptions) -> KvResult<Arc<dyn KvTransaction>>;
+
+    /// A strong read of one key, if it can be answered without waiting. `None`: begin a
+    /// transaction.
+    fn try_get(&self, _key: &Key) -> Option<PointRead> {
+        None
+    }
 
     /// A fresh timestamp from the oracle.
     async fn now(&self) -> KvResult<Timestamp>;

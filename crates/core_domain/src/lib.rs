@@ -34,8 +34,8 @@ pub use id::{
 };
 pub use key::{Key, Span, Value};
 pub use kv::{
-    CommitReceipt, KvStore, KvTransaction, LockMode, LockedValue, ReadAt, SavepointId, ScanOptions,
-    ScanPage, TxnOptions, TxnStatus, WaitPolicy,
+    CommitReceipt, KvStore, KvTransaction, LockMode, LockedValue, PointRead, ReadAt, SavepointId,
+    ScanOptions, ScanPage, TxnOptions, TxnStatus, WaitPolicy,
 };
 pub use node::{DomainEvent, NodeState, ReplicationMode};
 pub use time::{Clock, SystemClock, Timestamp};

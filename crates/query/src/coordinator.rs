@@ -13,8 +13,8 @@ use crate::transaction::Transaction;
 use async_trait::async_trait;
 use cluster::Transport;
 use core_domain::{
-    IsolationLevel, Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue, RangeId,
-    Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
+    IsolationLevel, Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue,
+    PointRead, RangeId, Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
 };
 use parking_lot::Mutex;
 use replication::Store;
@@ -125,6 +125,13 @@ impl KvStore for TxnCoordinator {
         }
         let id = TxnId(self.shared.oracle.draw().await?.0);
         Ok(Transaction::begin(self.shared.clone(), id, options))
+    }
+
+    fn try_get(&self, key: &Key) -> Option<PointRead> {
+        let sender = &self.shared.sender;
+        let at = sender.try_draw()?;
+        let (seen, value) = sender.try_get(key, at)?.unwrap_or_default();
+        Some(PointRead { value, at, seen, node: sender.node() })
     }
 
     async fn now(&self) -> KvResult<Timestamp> {

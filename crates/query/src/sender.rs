@@ -140,6 +140,21 @@ impl RangeSender {
         self.evaluator.try_draw(&*system)
     }
 
+    /// The value of `key` at `at` and when it was committed, if it is led here and nothing has to be waited for.
+    pub(crate) fn try_get(
+        &self,
+        key: &Key,
+        at: core_domain::Timestamp,
+    ) -> Option<Option<(core_domain::Timestamp, Option<core_domain::Value>)>> {
+        let replica = self.store.group_at(key)?;
+        let version = self.evaluator.try_get(&*replica, key, at)?;
+        Some(version.map(|version| (version.commit, version.value)))
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.store.node()
+    }
+
     /// The range that has `key`.
     pub(crate) async fn locate(&self, key: &Key) -> KvResult<Arc<RangeDescriptor>> {
         self.find(key, false).await

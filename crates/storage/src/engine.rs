@@ -10,6 +10,7 @@
 //! ```
 
 use crate::error::StorageResult;
+use crate::row_cache::RowCache;
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -162,6 +163,10 @@ pub trait EngineReader: Send + Sync {
     fn get(&self, cf: Cf, key: &[u8]) -> StorageResult<Option<Bytes>>;
     /// A cursor on the state at the time of this call (or of the snapshot).
     fn iter(&self, cf: Cf, options: IterOptions) -> Box<dyn EngineIterator + '_>;
+    /// The newest versions that are at hand without a cursor, of what is read now.
+    fn row_cache(&self) -> Option<&RowCache> {
+        None
+    }
 }
 
 /// The store of one node. Used as `Arc<dyn Engine>`. All methods may block on the disk, briefly.

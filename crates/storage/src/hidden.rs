@@ -57,6 +57,8 @@ pub enum Fate {
 /// Knows what became of the transactions that wrote hidden versions.
 pub trait Fates {
     fn of(&self, mark: &Mark) -> Fate;
+    /// When a transaction committed, if it did: asked beside the way of the reader.
+    fn committed(&self, start: TxnId) -> Option<Timestamp>;
     /// Whether `Own` may be the answer: own versions are seen above the read's timestamp too.
     fn has_own(&self) -> bool {
         false
@@ -114,6 +116,13 @@ mod tests {
     impl Fates for Told {
         fn of(&self, _: &Mark) -> Fate {
             self.0
+        }
+
+        fn committed(&self, _: TxnId) -> Option<Timestamp> {
+            match self.0 {
+                Fate::Committed(at) => Some(at),
+                Fate::Own | Fate::Unseen => None,
+            }
         }
 
         fn has_own(&self) -> bool {

@@ -9,6 +9,7 @@
 //! keyspace.rs      user keys to engine keys, spans to bounds
 //! lookup.rs        exact reads of many keys by one cursor
 //! mvcc.rs          versions of a key: formats, point reads, scans at a timestamp
+//! row_cache.rs     newest versions of rows that are read one by one
 //! space.rs         how much room the file system has
 //! ```
 //!
@@ -25,6 +26,7 @@ pub mod keyspace;
 pub mod lookup;
 pub mod mvcc;
 pub mod rocks_engine;
+pub mod row_cache;
 mod space;
 
 pub use crash_engine::CrashEngine;
@@ -32,3 +34,4 @@ pub use engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions,
 pub use error::{StorageError, StorageResult};
 pub use lookup::Lookup;
 pub use rocks_engine::{RocksEngine, RocksOptions};
+pub use row_cache::RowCache;

@@ -27,6 +27,7 @@ use crate::error::{StorageError, StorageResult};
 use crate::hidden::{Fate, Fates, decode_hidden, is_hidden};
 use crate::keyspace::{SUFFIX, decode_key, encode_key, span_bounds, version_timestamp};
 use crate::lookup::{Ascending, is_many};
+use crate::row_cache::{RowCache, Ticket};
 use bytes::Bytes;
 use core_domain::{Key, Span, Timestamp, TxnId, Value};
 
@@ -36,6 +37,8 @@ const VALUE: u8 = 1;
 const HEADER: usize = 10;
 /// Neighbouring versions are stepped over this often before a seek is cheaper.
 const STEPS_MAX: usize = 8;
+/// Versions stepped over for the cache of rows after a read of one.
+const NEIGHBOURS_MAX: usize = 32;
 
 /// One committed version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,17 +100,35 @@ fn seen(
     Ok(Some(Version { commit, start: mark.start, value }))
 }
 
-/// Reads versions of single keys, all from the moment of its creation.
+/// The version under `commit`, if it is known for ever what became of it.
+fn settled(
+    fates: Option<&dyn Fates>,
+    commit: Timestamp,
+    stored: &[u8],
+) -> StorageResult<Option<Version>> {
+    if !is_hidden(stored) {
+        return decode_version(commit, stored).map(Some);
+    }
+    let (mark, value) = decode_hidden(stored)?;
+    let decided = fates.and_then(|fates| fates.committed(mark.start));
+    let value = value.map(Bytes::copy_from_slice);
+    Ok(decided.map(|commit| Version { commit, start: mark.start, value }))
+}
+
+/// Reads versions of single keys, from the moment of its creation or later.
 pub struct PointReader<'a> {
+    reader: &'a dyn EngineReader,
     cursor: PointCursor<'a>,
     target: Vec<u8>,
     fates: Option<&'a dyn Fates>,
     top: Timestamp,
+    /// The last look at the engine passed over a version.
+    passed: bool,
 }
 
 enum PointCursor<'a> {
-    /// Looks at the filters before each block.
-    One(Box<dyn EngineIterator + 'a>),
+    /// Made when the cache of rows has no answer. Looks at the filters before each block.
+    One(Option<Box<dyn EngineIterator + 'a>>),
     Many(Ascending<'a>),
 }
 
@@ -116,12 +137,16 @@ impl<'a> PointReader<'a> {
     pub fn new(reader: &'a dyn EngineReader, count: usize) -> Self {
         let cursor = match is_many(count) {
             true => PointCursor::Many(Ascending::new(reader, Cf::Data)),
-            false => {
-                let options = IterOptions { one_key: true, ..IterOptions::default() };
-                PointCursor::One(reader.iter(Cf::Data, options))
-            }
+            false => PointCursor::One(None),
         };
-        Self { cursor, target: Vec::new(), fates: None, top: Timestamp::ZERO }
+        Self {
+            reader,
+            cursor,
+            target: Vec::new(),
+            fates: None,
+            top: Timestamp::ZERO,
+            passed: false,
+        }
     }
 
     /// Asks `fates` about hidden versions; without, none is seen.
@@ -141,18 +166,62 @@ impl<'a> PointReader<'a> {
     /// Of the disk, or `Corruption`.
     pub fn at(&mut self, key: &Key, at: Timestamp) -> StorageResult<Option<Version>> {
         self.target = encode_key(key.as_ref());
+        if let (PointCursor::One(_), Some(cache)) = (&self.cursor, self.reader.row_cache())
+            && !self.has_own()
+        {
+            return self.at_through(cache, at);
+        }
+        self.seek(at)
+    }
+
+    /// Of the row named by `target`.
+    fn at_through(&mut self, cache: &RowCache, at: Timestamp) -> StorageResult<Option<Version>> {
+        if let Some(newest) = cache.get(&self.target) {
+            self.top = newest.commit;
+            return if newest.commit <= at { Ok(Some(newest)) } else { self.seek(at) };
+        }
+        if !matches!(self.cursor, PointCursor::One(None)) {
+            // Through a cursor that is older than the ticket an old version could be kept.
+            return self.seek(at);
+        }
+        let ticket = cache.ticket();
+        let with_neighbours = cache.has_room(&self.target);
+        if with_neighbours {
+            self.cursor =
+                PointCursor::One(Some(self.reader.iter(Cf::Data, IterOptions::default())));
+        }
+        let prefix = self.target.len();
+        let newest = self.seek(Timestamp::MAX)?;
+        self.target.truncate(prefix);
+        // Above what is kept lies nothing that may show later.
+        if let Some(newest) = newest.as_ref().filter(|_| !self.passed) {
+            cache.fill(&ticket, &self.target, newest);
+            if let (true, PointCursor::One(Some(cursor))) = (with_neighbours, &mut self.cursor) {
+                fill_neighbours(cache, &ticket, &mut **cursor, self.fates)?;
+            }
+        }
+        match newest {
+            Some(newest) if newest.commit > at => self.seek(at),
+            newest => Ok(newest),
+        }
+    }
+
+    /// The newest version at or before `at` of the row named by `target`, asked of the engine.
+    fn seek(&mut self, at: Timestamp) -> StorageResult<Option<Version>> {
         let prefix = self.target.len();
         self.top = Timestamp::ZERO;
-        let mut from = match self.fates {
-            Some(fates) if fates.has_own() => Timestamp::MAX,
-            _ => at,
-        };
+        self.passed = false;
+        let mut from = if self.has_own() { Timestamp::MAX } else { at };
         loop {
             self.target.truncate(prefix);
             self.target.extend_from_slice(&(!from.0).to_be_bytes());
             let found = match &mut self.cursor {
                 PointCursor::Many(cursor) => cursor.seek(&self.target)?,
                 PointCursor::One(cursor) => {
+                    let cursor = cursor.get_or_insert_with(|| {
+                        let options = IterOptions { one_key: true, ..IterOptions::default() };
+                        self.reader.iter(Cf::Data, options)
+                    });
                     cursor.seek(&self.target);
                     if !cursor.valid() {
                         cursor.status()?;
@@ -171,8 +240,13 @@ impl<'a> PointReader<'a> {
             if version.is_some() || commit == Timestamp::ZERO {
                 return Ok(version);
             }
+            self.passed = true;
             from = commit.prev().min(at);
         }
+    }
+
+    fn has_own(&self) -> bool {
+        self.fates.is_some_and(|fates| fates.has_own())
     }
 
     /// The newest version of `key`, a deletion included.
@@ -182,6 +256,33 @@ impl<'a> PointReader<'a> {
     pub fn newest(&mut self, key: &Key) -> StorageResult<Option<Version>> {
         self.at(key, Timestamp::MAX)
     }
+}
+
+/// Keeps the newest versions of the keys after the one that `cursor` stands on: in the cursor's
+/// reach they cost little, and a seek each later.
+fn fill_neighbours(
+    cache: &RowCache,
+    ticket: &Ticket,
+    cursor: &mut dyn EngineIterator,
+    fates: Option<&dyn Fates>,
+) -> StorageResult<()> {
+    let mut last = cursor.key()[..cursor.key().len() - SUFFIX].to_vec();
+    for _ in 0..NEIGHBOURS_MAX {
+        cursor.next();
+        if !cursor.valid() {
+            return cursor.status();
+        }
+        let found = cursor.key();
+        let prefix = &found[..found.len() - SUFFIX];
+        if prefix != last {
+            last.clear();
+            last.extend_from_slice(prefix);
+            if let Some(newest) = settled(fates, version_timestamp(found), cursor.value())? {
+                cache.fill(ticket, &last, &newest);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The newest version of `key` committed at or before `at`, a deletion included.

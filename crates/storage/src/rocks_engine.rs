@@ -11,6 +11,7 @@ use crate::ballast::Ballast;
 use crate::engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions, WriteBatch};
 use crate::error::{StorageError, StorageResult};
 use crate::keyspace;
+use crate::row_cache::RowCache;
 use crate::space::{Space, space_of};
 use bytes::Bytes;
 use rocksdb::{
@@ -29,6 +30,8 @@ type Db = DBWithThreadMode<MultiThreaded>;
 pub struct RocksOptions {
     /// Blocks, indexes and filters that stay in memory.
     pub block_cache_bytes: usize,
+    /// Rows that are read one by one.
+    pub row_cache_bytes: usize,
     /// All memory tables together; the fullest is flushed when they reach this.
     pub memtable_bytes_max: usize,
     /// The write-ahead log is cut (by flushing what holds it) above this: bounds restart time.
@@ -41,6 +44,7 @@ impl Default for RocksOptions {
     fn default() -> Self {
         Self {
             block_cache_bytes: 128 << 20,
+            row_cache_bytes: 256 << 20,
             memtable_bytes_max: 96 << 20,
             wal_bytes_max: 256 << 20,
             open_files_max: 512,
@@ -53,6 +57,7 @@ impl Default for RocksOptions {
 pub struct RocksEngine {
     db: Arc<Db>,
     cache: Cache,
+    rows: RowCache,
     dir: PathBuf,
     /// How the room on the disk is found out.
     measure: fn(&Path) -> Option<Space>,
@@ -82,7 +87,8 @@ impl RocksEngine {
             })
         })?;
         ballast.keep(space_of(dir).map_or(0, |space| space.available));
-        Ok(Self { db: Arc::new(db), cache, dir: dir.to_owned(), measure: space_of })
+        let rows = RowCache::new(options.row_cache_bytes);
+        Ok(Self { db: Arc::new(db), cache, rows, dir: dir.to_owned(), measure: space_of })
     }
 
     /// The sum of a property over all families.
@@ -275,6 +281,10 @@ impl EngineReader for RocksEngine {
         let cursor = self.db.raw_iterator_cf_opt(&handle(&self.db, cf), read_options(cf, options));
         Box::new(RocksIterator(cursor))
     }
+
+    fn row_cache(&self) -> Option<&RowCache> {
+        Some(&self.rows)
+    }
 }
 
 impl Engine for RocksEngine {
@@ -294,7 +304,10 @@ impl Engine for RocksEngine {
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        self.db.write_opt(rocks, &options).map_err(classify)
+        let writing = self.rows.begin(batch.ops());
+        let written = self.db.write_opt(rocks, &options).map_err(classify);
+        self.rows.end(writing, batch.ops(), written.is_ok());
+        written
     }
 
     fn sync_wal(&self) -> StorageResult<()> {
@@ -327,7 +340,10 @@ impl Engine for RocksEngine {
 
     fn metrics(&self) -> Vec<(&'static str, u64)> {
         let of_all = |property| self.of_all(property);
+        let (row_cache_bytes, row_cache_hits) = self.rows.metrics();
         vec![
+            ("storage_row_cache_bytes", row_cache_bytes),
+            ("storage_row_cache_hits", row_cache_hits),
             ("storage_block_cache_bytes", self.cache.get_usage() as u64),
             ("storage_memtable_bytes", of_all("rocksdb.cur-size-all-mem-tables")),
             ("storage_sst_bytes", of_all("rocksdb.live-sst-files-size")),

@@ -5,6 +5,7 @@
 //! transaction.rs  the transaction's state
 //! planning.rs     text to plan: plan cache, re-planning when the catalog has moved
 //! begin.rs        where a statement begins: transaction, tables, snapshot
+//! point.rs        one row by its key, the shortest way
 //! statement.rs    running a plan: retries, time-outs, cancel
 //! control.rs      BEGIN, COMMIT, SAVEPOINT, ...
 //! command.rs      SET, SHOW, PREPARE, DISCARD, ...
@@ -21,11 +22,13 @@ pub(crate) mod core;
 mod cursor;
 mod facts;
 mod planning;
+mod point;
 pub(crate) mod statement;
 pub(crate) mod transaction;
 
 pub use core::{Activity, SessionCore};
 pub(crate) use facts::Deadline;
+pub(crate) use point::PointPlan;
 
 use crate::error::{Notice, SqlError, SqlResult};
 use crate::prepared::Prepared;

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::begin::shared_tables;
+use super::point::PointPlan;
 use crate::error::{SqlError, SqlResult};
 use crate::plan_cache::CacheKey;
 use crate::prepared::{ColumnDesc, PlanKey, Prepared, Statement, VersionedPlan};
@@ -218,6 +219,7 @@ impl Session {
     pub(super) fn versioned(&self, catalog: &Arc<Catalog>, planned: Planned) -> VersionedPlan {
         VersionedPlan {
             shared_tables: shared_tables(&planned.plan, catalog),
+            point: PointPlan::of(&planned.plan),
             planned,
             made_for: PlanKey {
                 catalog: catalog.version(),

@@ -251,6 +251,15 @@ impl Fates for Reading<'_> {
         Fate::Unseen
     }
 
+    fn committed(&self, start: TxnId) -> Option<Timestamp> {
+        match self.map.get(&start)? {
+            Hidden::Committed(at) => Some(*at),
+            Hidden::Open | Hidden::Committing(_) | Hidden::Prepared { .. } | Hidden::RolledBack => {
+                None
+            }
+        }
+    }
+
     fn has_own(&self) -> bool {
         self.own.is_some()
     }

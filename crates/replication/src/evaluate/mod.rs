@@ -9,6 +9,7 @@
 //! lock_table.rs  who holds and who waits, for all ranges led here
 //! record.rs      status records, markers, intents: their bytes
 //! read.rs        Get, Scan                 under rule 1
+//! try_read.rs    a read of one key, if nothing has to be waited for
 //! lock.rs        Lock, Release, Heartbeat
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
@@ -46,6 +47,7 @@ mod pipeline;
 mod read;
 mod record;
 mod request;
+mod try_read;
 mod two_phase;
 
 #[cfg(test)]
