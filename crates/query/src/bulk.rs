@@ -17,6 +17,7 @@ use crate::commit::{Commit, Failure};
 use crate::coordinator::Shared;
 use crate::sender::kv_error;
 use crate::transaction::{Transaction, surprise};
+use core_domain::key::TABLE_KEY_HEADER;
 use core_domain::kv::insert_by_locks;
 use core_domain::{
     CommitReceipt, IsolationLevel, Key, KvError, KvResult, LockMode, RangeId, Span, Timestamp,
@@ -28,6 +29,7 @@ use replication::evaluate::{
     BulkPart, LockedKey, Outcome, RangeError, RangeRequest, RangeResponse, Write,
 };
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
@@ -390,15 +392,23 @@ impl Transaction {
     }
 }
 
-fn next_part(writes: &mut impl Iterator<Item = Write>) -> Vec<Write> {
+/// As much as one entry carries, of one index: then the spans of parts say where they are.
+fn next_part(writes: &mut Peekable<impl Iterator<Item = Write>>) -> Vec<Write> {
     let mut bytes = 0;
-    let mut part = Vec::new();
-    for write in writes {
+    let mut part: Vec<Write> = Vec::new();
+    let index = |write: &Write| {
+        let header = write.key.as_slice().get(..TABLE_KEY_HEADER);
+        Key::from(header.filter(|_| !write.key.is_system()).unwrap_or_default())
+    };
+    let first = writes.peek().map(index);
+    while bytes < PART_BYTES
+        && part.len() < PART_KEYS_MAX
+        && let Some(write) = writes.next_if(|write| {
+            first.as_ref().is_some_and(|first| write.key.as_slice().starts_with(first.as_slice()))
+        })
+    {
         bytes += write.key.len() + write.value.as_ref().map_or(0, |value| value.len());
         part.push(write);
-        if bytes >= PART_BYTES || part.len() >= PART_KEYS_MAX {
-            break;
-        }
     }
     part
 }
