@@ -23,8 +23,9 @@
 //! bytes 15..   the value
 //! ```
 //!
-//! Whoever drops old versions must know: a hidden version is never the one that stands for its key
-//! at a timestamp below the commit of its transaction, and never if that rolled back.
+//! Whoever drops old versions must know: the timestamp of a hidden version says nothing about who
+//! sees it, so it is never the one at or below a threshold that hides what is older. Below a version
+//! that does, it may go. And the records of `is_record` must stay while there are hidden versions.
 
 use crate::error::{StorageError, StorageResult};
 use core_domain::{LockMode, Timestamp, TxnId};
@@ -69,6 +70,12 @@ pub trait Fates {
 /// written.
 pub fn is_hidden(stored: &[u8]) -> bool {
     matches!(stored, [FORMAT, DELETION | VALUE, ..])
+}
+
+/// Whether `stored`, of the family `txn`, is a record of what became of hidden versions: these are
+/// not status records, and do not age.
+pub fn is_record(stored: &[u8]) -> bool {
+    matches!(stored, [FORMAT, 3..=6, ..])
 }
 
 /// The bytes stored under a hidden version's key.

@@ -32,7 +32,7 @@ use core_domain::{Key, KvError, LockMode, Span, Timestamp, TxnId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use storage::hidden::{Fate, Fates, Mark};
+use storage::hidden::{Fate, Fates, Mark, is_record};
 use storage::{Cf, EngineReader, IterOptions, WriteBatch, keyspace};
 
 const FORMAT: u8 = 1;
@@ -86,11 +86,6 @@ impl Hidden {
         }
     }
 
-    /// Whether the family `txn` holds one of these under `stored`, and no status record.
-    pub fn is_record(stored: &[u8]) -> bool {
-        matches!(stored, [FORMAT, 3..=6, ..])
-    }
-
     pub fn is_undecided(&self) -> bool {
         match self {
             Hidden::Open | Hidden::Committing(_) | Hidden::Prepared { .. } => true,
@@ -117,7 +112,7 @@ pub(super) fn load(reader: &dyn EngineReader, start: &Key) -> Result<HiddenMap, 
     let mut cursor = reader.iter(Cf::Txn, records(start));
     cursor.seek_to_first();
     while cursor.valid() {
-        if Hidden::is_record(cursor.value()) {
+        if is_record(cursor.value()) {
             let (_, txn) = keyspace::decode_txn_key(cursor.key())?;
             let damaged = || KvError::Corruption(format!("unknown record of {txn}"));
             map.insert(txn, Hidden::decode(cursor.value()).ok_or_else(damaged)?);
@@ -139,7 +134,7 @@ pub(crate) fn copy_records(
     let mut cursor = reader.iter(Cf::Txn, records(left));
     cursor.seek_to_first();
     while cursor.valid() {
-        if Hidden::is_record(cursor.value()) {
+        if is_record(cursor.value()) {
             let (_, txn) = keyspace::decode_txn_key(cursor.key())?;
             let key = keyspace::txn_key(right.next().as_ref(), txn);
             batch.put(Cf::Txn, key, cursor.value().to_vec());
@@ -301,9 +296,9 @@ mod tests {
             assert_eq!(state.encode(), bytes);
             let again = Hidden::decode(&bytes).unwrap();
             assert_eq!(again.encode(), bytes);
-            assert!(Hidden::is_record(&bytes));
+            assert!(is_record(&bytes));
         }
         assert!(Hidden::decode(&[1, 2, 0]).is_none());
-        assert!(!Hidden::is_record(&super::super::Outcome::RolledBack.encode()));
+        assert!(!is_record(&super::super::Outcome::RolledBack.encode()));
     }
 }

@@ -381,7 +381,7 @@ impl Place<'_> {
         cursor.seek_to_first();
         while cursor.valid() {
             let of_txn = cursor.key().ends_with(&txn.0.to_be_bytes());
-            if of_txn && !Hidden::is_record(cursor.value()) {
+            if of_txn && !storage::hidden::is_record(cursor.value()) {
                 return Ok(Some(Outcome::decode(cursor.value())?));
             }
             cursor.next();
