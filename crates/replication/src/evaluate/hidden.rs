@@ -266,11 +266,11 @@ pub(super) fn fates<'r>(reading: &'r Option<Reading<'_>>) -> Option<&'r dyn Fate
 }
 
 impl Place<'_> {
-    /// What keeps `mode` on a key from being granted, if `met` does: nothing keeps a foreign key's
-    /// KeyShare from a row whose key columns stay.
-    pub(super) fn in_the_way(met: Option<Met>, mode: LockMode) -> Option<Met> {
+    /// What `txn` meets when it asks for `mode` on a key, if it matters: nothing keeps a foreign key's
+    /// KeyShare from a row of others whose key columns stay.
+    pub(super) fn in_the_way(met: Option<Met>, txn: TxnId, mode: LockMode) -> Option<Met> {
         match met {
-            Some(Met::Open(mark)) if !mark.mode.conflicts_with(mode) => None,
+            Some(Met::Open(mark)) if mark.start != txn && !mark.mode.conflicts_with(mode) => None,
             other => other,
         }
     }

@@ -141,7 +141,7 @@ impl Place<'_> {
                 continue;
             }
             let newest = reader.newest(key)?;
-            let met = Self::in_the_way(reading.as_ref().and_then(Reading::take_met), mode);
+            let met = Self::in_the_way(reading.as_ref().and_then(Reading::take_met), txn, mode);
             match met {
                 None => {}
                 Some(Met::Open(mark)) if mark.start == txn => {
