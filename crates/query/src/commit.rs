@@ -81,10 +81,8 @@ pub(crate) enum Failure {
 
 impl Transaction {
     pub(crate) async fn commit_buffer(&self) -> KvResult<CommitReceipt> {
-        if self.may_bulk()
-            && self.state.lock().buffer.bytes() > BULK_BYTES_MIN
-            && let Err(error) = Box::pin(self.go_bulk()).await
-        {
+        let large = self.may_bulk() && self.state.lock().buffer.bytes() > BULK_BYTES_MIN;
+        if large && let Err(error) = Box::pin(self.go_bulk()).await {
             self.release_except(None).await;
             return Err(error);
         }
