@@ -45,6 +45,7 @@ mod copy;
 mod ddl;
 pub mod error;
 mod explain;
+mod literals;
 mod number_blocks;
 mod oltp;
 pub mod outcome;

@@ -98,22 +98,33 @@ impl RowStream {
         !matches!(self.source, Source::Pull(_))
     }
 
+    /// As [`next`](Self::next), of rows that are in memory; `None` if that would have to wait.
+    pub fn next_ready(&mut self, rows_max: usize) -> Option<Option<Vec<Row>>> {
+        let rows = match &mut self.source {
+            Source::Done => return Some(None),
+            Source::Pull(_) => return None,
+            Source::Ready(rows) if rows.len() <= rows_max => std::mem::take(rows).collect(),
+            Source::Ready(rows) => rows.by_ref().take(rows_max.max(1)).collect::<Vec<Row>>(),
+        };
+        if rows.is_empty() {
+            self.source = Source::Done;
+            return Some(None);
+        }
+        self.returned += rows.len() as u64;
+        Some(Some(rows))
+    }
+
     /// At most `rows_max` rows; fewer does not mean the end. `None` means the end, also when asked
     /// again.
     ///
     /// # Errors
     /// Whatever the execution meets; the stream has then ended and the transaction has failed.
     pub async fn next(&mut self, rows_max: usize) -> SqlResult<Option<Vec<Row>>> {
+        if let Some(rows) = self.next_ready(rows_max) {
+            return Ok(rows);
+        }
         let rows = match &mut self.source {
-            Source::Done => return Ok(None),
-            Source::Ready(rows) => {
-                let rows: Vec<Row> = if rows.len() <= rows_max {
-                    std::mem::take(rows).collect()
-                } else {
-                    rows.by_ref().take(rows_max.max(1)).collect()
-                };
-                (!rows.is_empty()).then_some(rows)
-            }
+            Source::Done | Source::Ready(_) => None,
             Source::Pull(source) => match source.next(rows_max.max(1)).await {
                 Ok(rows) => rows,
                 Err(error) => {

@@ -4,7 +4,6 @@
 //! notices by itself that the catalog has moved (`prepared.rs`). When the cache is full, it is
 //! emptied half way: statements in use are back after one planning each.
 
-use crate::prepared::Prepared;
 use datum::SqlType;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -15,8 +14,8 @@ const SHARDS: usize = 16;
 /// Longer texts are planned each time: they are loads, not statements that come again.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
-pub(crate) struct PlanCache {
-    shards: [Mutex<HashMap<CacheKey, Arc<Prepared>>>; SHARDS],
+pub(crate) struct PlanCache<V> {
+    shards: [Mutex<HashMap<CacheKey, V>>; SHARDS],
     hasher: RandomState,
     entries_per_shard_max: usize,
 }
@@ -31,7 +30,7 @@ pub(crate) struct CacheKey {
     pub param_types: Vec<SqlType>,
 }
 
-impl PlanCache {
+impl<V: Clone> PlanCache<V> {
     pub fn new(entries_max: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
@@ -40,11 +39,11 @@ impl PlanCache {
         }
     }
 
-    pub fn get(&self, key: &CacheKey) -> Option<Arc<Prepared>> {
+    pub fn get(&self, key: &CacheKey) -> Option<V> {
         self.shard(key).lock().get(key).cloned()
     }
 
-    pub fn put(&self, key: CacheKey, prepared: Arc<Prepared>) {
+    pub fn put(&self, key: CacheKey, value: V) {
         if key.text.len() > TEXT_BYTES_MAX {
             return;
         }
@@ -56,10 +55,10 @@ impl PlanCache {
                 keep
             });
         }
-        shard.insert(key, prepared);
+        shard.insert(key, value);
     }
 
-    fn shard(&self, key: &CacheKey) -> &Mutex<HashMap<CacheKey, Arc<Prepared>>> {
+    fn shard(&self, key: &CacheKey) -> &Mutex<HashMap<CacheKey, V>> {
         &self.shards[self.hasher.hash_one(&key.text) as usize % SHARDS]
     }
 }

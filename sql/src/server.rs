@@ -5,6 +5,7 @@ use crate::catalog_cache::CatalogCache;
 use crate::error::{SqlError, SqlResult};
 use crate::number_blocks::NumberBlocks;
 use crate::plan_cache::PlanCache;
+use crate::prepared::Prepared;
 use crate::relational::memory;
 use crate::sequence::Sequences;
 use crate::session::{Session, SessionCore};
@@ -85,7 +86,9 @@ pub struct Server {
     pub(crate) kv: Arc<dyn KvStore>,
     pub(crate) config: ServerConfig,
     pub(crate) catalog: Arc<CatalogCache>,
-    pub(crate) plans: PlanCache,
+    pub(crate) plans: PlanCache<Arc<Prepared>>,
+    /// By texts whose literals are lifted; `None`: such a text does not mean the same.
+    pub(crate) templates: PlanCache<Option<Arc<Prepared>>>,
     pub(crate) codes: TableCodes,
     pub(crate) numbers: NumberBlocks,
     pub(crate) sequences: Sequences,
@@ -107,6 +110,7 @@ impl Server {
         Arc::new(Self {
             catalog: Arc::new(CatalogCache::new(kv.clone())),
             plans: PlanCache::new(config.plan_cache_entries_max),
+            templates: PlanCache::new(config.plan_cache_entries_max),
             codes: TableCodes::default(),
             numbers: NumberBlocks::new(kv.clone()),
             sequences: Sequences::new(kv.clone()),

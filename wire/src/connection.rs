@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::frontend::{self, Formats, Message};
 use crate::limits::Limits;
 use crate::serve::goodbye;
+use datum::Datum;
 use futures::FutureExt as _;
 use sql::{
     ColumnDesc, Outcome, Prepared, Row, RowStream, Session, Severity, SqlError, TransactionStatus,
@@ -197,6 +198,11 @@ impl Connection {
     }
 
     async fn simple_statements(&mut self, sql: &str) -> Result<(), Failure> {
+        if let Some((prepared, values)) = self.session.plan_lifted(sql).await? {
+            let ended = self.simple_statement(&prepared, values).await?;
+            self.end_statement(&ended);
+            return Ok(());
+        }
         let statements = self.session.split(sql)?;
         let several = statements.len() > 1;
         if statements.is_empty() {
@@ -207,7 +213,7 @@ impl Connection {
                 self.session.begin_implicit();
             }
             let prepared = self.session.plan(statement).await?;
-            let ended = self.simple_statement(&prepared).await?;
+            let ended = self.simple_statement(&prepared, Vec::new()).await?;
             if several && index + 1 == statements.len() {
                 self.session.end_implicit().await?;
             }
@@ -216,14 +222,18 @@ impl Connection {
         Ok(())
     }
 
-    async fn simple_statement(&mut self, prepared: &Arc<Prepared>) -> Result<Ended, Failure> {
-        if let Some(row) = self.session.try_point(prepared, &[]) {
+    async fn simple_statement(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        values: Vec<Datum>,
+    ) -> Result<Ended, Failure> {
+        if let Some(row) = self.session.try_point(prepared, &values) {
             let columns = prepared.columns.as_deref().unwrap_or_default();
             self.channel.out.row_description(columns, Formats::TEXT);
             return Ok(self.send_point(columns, row, Formats::TEXT)?);
         }
         self.limits.statement_begins();
-        match Box::pin(self.session.execute(prepared, Vec::new())).await? {
+        match Box::pin(self.session.execute(prepared, values)).await? {
             Outcome::Rows { columns, mut rows } => {
                 self.channel.out.row_description(&columns, Formats::TEXT);
                 while self.send_rows(&columns, &mut rows, Formats::TEXT, ROWS_PER_BATCH).await? > 0
@@ -258,10 +268,16 @@ impl Connection {
         formats: Formats<'_>,
         rows_max: usize,
     ) -> Result<usize, Failure> {
-        let produced = rows.next(rows_max.min(ROWS_PER_BATCH));
-        let Some(batch) = self.limits.bound(&mut self.session, produced).await? else {
-            return Ok(0);
+        let rows_max = rows_max.min(ROWS_PER_BATCH);
+        let ready = match self.session.core().is_cancelled() {
+            true => None,
+            false => rows.next_ready(rows_max),
         };
+        let batch = match ready {
+            Some(batch) => batch,
+            None => self.limits.bound(&mut self.session, rows.next(rows_max)).await?,
+        };
+        let Some(batch) = batch else { return Ok(0) };
         for row in &batch {
             if let Err(error) = self.channel.out.data_row(row, columns, formats, &self.session) {
                 self.session.fail();

@@ -39,6 +39,8 @@ const HEADER: usize = 10;
 const STEPS_MAX: usize = 8;
 /// Versions stepped over for the cache of rows after a read of one.
 const NEIGHBOURS_MAX: usize = 32;
+/// Of these, how many may be there already before it is not worth it.
+const PRESENT_MAX: usize = 4;
 
 /// One committed version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,6 +268,7 @@ fn fill_neighbours(
     cursor: &mut dyn EngineIterator,
     fates: Option<&dyn Fates>,
 ) -> StorageResult<()> {
+    let mut present = 0;
     let mut last = cursor.key()[..cursor.key().len() - SUFFIX].to_vec();
     for _ in 0..NEIGHBOURS_MAX {
         cursor.next();
@@ -278,7 +281,10 @@ fn fill_neighbours(
             last.clear();
             last.extend_from_slice(prefix);
             if let Some(newest) = settled(fates, version_timestamp(found), cursor.value())? {
-                cache.fill(ticket, &last, &newest);
+                present += usize::from(cache.fill(ticket, &last, &newest));
+            }
+            if present == PRESENT_MAX {
+                break;
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::keyspace::{SUFFIX, version_timestamp};
 use crate::mvcc::{Version, decode_version};
 use bytes::Bytes;
 use core_domain::{Timestamp, TxnId};
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +25,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SHARDS: usize = 256;
 /// Larger rows are left to the block cache.
 const VALUE_BYTES_MAX: usize = 2 << 10;
-/// What an entry takes besides its key and value, about.
-const ENTRY_BYTES: usize = 112;
+/// What an entry takes besides its key and value, about: its place in a table that is two thirds
+/// full, and what the allocator rounds up.
+const ENTRY_BYTES: usize = 72;
 
 /// One write more that has begun, in a shard's state; above it are those that have ended.
 const BEGUN: u64 = 1;
@@ -43,7 +44,7 @@ pub struct RowCache {
 
 #[derive(Default)]
 struct Shard {
-    rows: HashMap<Box<[u8]>, Row>,
+    rows: HashTable<Row>,
     bytes: usize,
     hits: u64,
 }
@@ -51,7 +52,10 @@ struct Shard {
 struct Row {
     commit: Timestamp,
     start: TxnId,
-    value: Option<Box<[u8]>>,
+    /// Key and value in one piece.
+    bytes: Box<[u8]>,
+    key_bytes: u32,
+    is_deletion: bool,
     used: bool,
 }
 
@@ -78,13 +82,13 @@ impl RowCache {
 
     /// The newest version under the groups of a user key (`keyspace::encode_key`), if it is known.
     pub fn get(&self, key: &[u8]) -> Option<Version> {
-        let mut shard = self.shards[self.shard(key)].lock();
-        let row = shard.rows.get_mut(key)?;
+        let hash = self.hash(key);
+        let mut shard = self.shards[shard_of(hash)].lock();
+        let row = shard.rows.find_mut(hash, |row| row.key() == key)?;
         row.used = true;
-        let (commit, start) = (row.commit, row.start);
-        let value = row.value.as_deref().map(Bytes::copy_from_slice);
+        let found = row.version();
         shard.hits += 1;
-        Some(Version { commit, start, value })
+        Some(found)
     }
 
     /// To be asked for before the cursor is made whose answers are to be kept.
@@ -94,21 +98,24 @@ impl RowCache {
 
     /// Whether something can be kept without dropping something else, about.
     pub fn has_room(&self, key: &[u8]) -> bool {
-        let shard = self.shards[self.shard(key)].lock();
+        let shard = self.shards[shard_of(self.hash(key))].lock();
         shard.bytes + VALUE_BYTES_MAX < self.bytes_per_shard_max
     }
 
-    /// Keeps the newest version of a key, unless something was written since the ticket.
-    pub fn fill(&self, ticket: &Ticket, key: &[u8], newest: &Version) {
-        if newest.value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
-            return;
-        }
-        let at = self.shard(key);
+    /// Keeps the newest version of a key, unless something was written since the ticket. Answers
+    /// whether it was there already.
+    pub fn fill(&self, ticket: &Ticket, key: &[u8], newest: &Version) -> bool {
+        let hash = self.hash(key);
+        let at = shard_of(hash);
         let mut shard = self.shards[at].lock();
         let state = self.states[at].load(Ordering::Acquire);
-        if state.is_multiple_of(ENDED) && state == ticket.0[at] {
-            shard.insert(key, newest, self.bytes_per_shard_max);
+        if shard.rows.find(hash, |row| row.key() == key).is_some() {
+            return true;
         }
+        if state.is_multiple_of(ENDED) && state == ticket.0[at] {
+            self.insert(&mut shard, hash, key, newest);
+        }
+        false
     }
 
     pub(crate) fn begin(&self, ops: &[BatchOp]) -> Writing {
@@ -124,10 +131,11 @@ impl RowCache {
         }
         let mut replaced = Vec::new();
         for key in ops.iter().filter_map(row_key) {
-            let at = self.shard(key);
+            let hash = self.hash(key);
+            let at = shard_of(hash);
             let mut shard = self.shards[at].lock();
             self.states[at].fetch_add(BEGUN, Ordering::AcqRel);
-            replaced.push(shard.remove(key));
+            replaced.push(shard.remove(hash, key));
         }
         Writing { replaced, everywhere }
     }
@@ -138,23 +146,22 @@ impl RowCache {
         for op in ops {
             let Some(key) = row_key(op) else { continue };
             let before = replaced.next().flatten();
-            let at = self.shard(key);
+            let hash = self.hash(key);
+            let at = shard_of(hash);
             let mut shard = self.shards[at].lock();
             self.states[at].fetch_add(ENDED - BEGUN, Ordering::AcqRel);
+            // The same key twice in a batch: which is newer is not worth finding out.
+            shard.remove(hash, key);
             match (op, before) {
                 (BatchOp::Put { key: stored, value, .. }, Some(before)) if written => {
                     let commit = version_timestamp(stored);
                     if commit > before
-                        && value.len() <= VALUE_BYTES_MAX
                         && let Ok(newest) = decode_version(commit, value)
                     {
-                        shard.insert(key, &newest, self.bytes_per_shard_max);
+                        self.insert(&mut shard, hash, key, &newest);
                     }
                 }
-                // The same key twice in a batch: which is newer is not worth finding out.
-                _ => {
-                    shard.remove(key);
-                }
+                _ => {}
             }
         }
         if writing.everywhere {
@@ -173,8 +180,51 @@ impl RowCache {
         })
     }
 
-    fn shard(&self, key: &[u8]) -> usize {
-        self.hasher.hash_one(key) as usize % SHARDS
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// What is not there yet.
+    fn insert(&self, shard: &mut Shard, hash: u64, key: &[u8], version: &Version) {
+        let value = version.value.as_deref().unwrap_or_default();
+        let bytes = ENTRY_BYTES + key.len() + value.len();
+        if value.len() > VALUE_BYTES_MAX {
+            return;
+        }
+        if shard.bytes + bytes > self.bytes_per_shard_max {
+            shard.make_room();
+        }
+        shard.bytes += bytes;
+        let row = Row {
+            commit: version.commit,
+            start: version.start,
+            bytes: [key, value].concat().into(),
+            key_bytes: key.len() as u32,
+            is_deletion: version.value.is_none(),
+            used: false,
+        };
+        shard.rows.insert_unique(hash, row, |row| self.hash(row.key()));
+    }
+}
+
+/// The table inside a shard goes by the other bits.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
+}
+
+impl Row {
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_bytes as usize]
+    }
+
+    fn version(&self) -> Version {
+        let value = &self.bytes[self.key_bytes as usize..];
+        let value = (!self.is_deletion).then(|| Bytes::copy_from_slice(value));
+        Version { commit: self.commit, start: self.start, value }
+    }
+
+    fn memory(&self) -> usize {
+        ENTRY_BYTES + self.bytes.len()
     }
 }
 
@@ -188,49 +238,29 @@ fn row_key(op: &BatchOp) -> Option<&[u8]> {
 }
 
 impl Shard {
-    fn insert(&mut self, key: &[u8], version: &Version, bytes_max: usize) {
-        self.remove(key);
-        let bytes = bytes_of(key, version.value.as_deref());
-        if self.bytes + bytes > bytes_max {
-            self.make_room();
-        }
-        if self.bytes + bytes > bytes_max {
-            return;
-        }
-        self.bytes += bytes;
-        let row = Row {
-            commit: version.commit,
-            start: version.start,
-            value: version.value.as_deref().map(Into::into),
-            used: false,
-        };
-        self.rows.insert(key.into(), row);
-    }
-
     /// When the version was committed.
-    fn remove(&mut self, key: &[u8]) -> Option<Timestamp> {
-        let row = self.rows.remove(key)?;
-        self.bytes -= bytes_of(key, row.value.as_deref());
+    fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Timestamp> {
+        let entry = self.rows.find_entry(hash, |row| row.key() == key).ok()?;
+        let (row, _) = entry.remove();
+        self.bytes -= row.memory();
         Some(row.commit)
     }
 
-    /// Drops what was not used since the last time; if everything was, every other row.
+    /// Drops an eighth: what was not used since it was looked at last, or anything.
     fn make_room(&mut self) {
-        let before = self.rows.len();
-        self.rows.retain(|_, row| std::mem::take(&mut row.used));
-        if self.rows.len() > before / 2 {
-            let mut keep = false;
-            self.rows.retain(|_, _| {
-                keep = !keep;
-                keep
+        let mut left = self.rows.len() / 8 + 1;
+        for spare_used in [true, false] {
+            let bytes = &mut self.bytes;
+            self.rows.retain(|row| {
+                if left == 0 || (spare_used && std::mem::take(&mut row.used)) {
+                    return true;
+                }
+                left -= 1;
+                *bytes -= row.memory();
+                false
             });
         }
-        self.bytes = self.rows.iter().map(|(key, row)| bytes_of(key, row.value.as_deref())).sum();
     }
-}
-
-fn bytes_of(key: &[u8], value: Option<&[u8]>) -> usize {
-    ENTRY_BYTES + key.len() + value.map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]
@@ -340,6 +370,6 @@ mod tests {
         }
         let (bytes, _) = cache.metrics();
         assert!(bytes as usize <= SHARDS * 20 * (ENTRY_BYTES + 9 + 1));
-        assert!(bytes as usize > SHARDS * 4 * (ENTRY_BYTES + 9 + 1));
+        assert!(bytes as usize > SHARDS * 10 * (ENTRY_BYTES + 9 + 1));
     }
 }

@@ -68,6 +68,8 @@ pub struct Session {
     seen: Timestamp,
     dots: Vec<core_domain::token::Dot>,
     token_published: Timestamp,
+    /// The text of a statement that is run by a template's plan.
+    shown_text: Option<Arc<str>>,
 }
 
 impl Session {
@@ -92,6 +94,7 @@ impl Session {
             seen: Timestamp::ZERO,
             dots: Vec::new(),
             token_published: Timestamp::ZERO,
+            shown_text: None,
         };
         // A token given as a connection option is checked like one given by SET.
         let token = session.core.settings.lock().get(at::CAUSAL_TOKEN).to_string();

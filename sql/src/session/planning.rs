@@ -4,13 +4,14 @@ use super::Session;
 use super::begin::shared_tables;
 use super::point::PointPlan;
 use crate::error::{SqlError, SqlResult};
+use crate::literals;
 use crate::plan_cache::CacheKey;
 use crate::prepared::{ColumnDesc, PlanKey, Prepared, Statement, VersionedPlan};
 use catalog::Catalog;
 use catalog::deparse::Names;
-use datum::SqlType;
 use datum::keywords::quote_identifier;
-use planner::Planned;
+use datum::{Datum, SqlType};
+use planner::{Plan, Planned};
 use std::sync::Arc;
 
 const RESULT_CHANGED: &str = "cached plan must not change result type";
@@ -43,12 +44,76 @@ impl Session {
         Ok(statements.collect())
     }
 
+    /// The plan and the parameters of a simple query that differs only in its integers from one that
+    /// was planned before, and for pg_stat_activity the text itself.
+    ///
+    /// # Errors
+    /// Whatever has become wrong with the statement.
+    pub async fn plan_lifted(
+        &mut self,
+        sql: &str,
+    ) -> SqlResult<Option<(Arc<Prepared>, Vec<Datum>)>> {
+        if self.txn.catalog.is_some() {
+            return Ok(None);
+        }
+        let Some(lifted) = literals::lift(sql) else { return Ok(None) };
+        let key = self.cache_key(lifted.text.into(), &lifted.types);
+        let Some(Some(prepared)) = self.server.templates.get(&key) else { return Ok(None) };
+        let version = self.server.catalog.known_version();
+        let current = version.is_some_and(|version| {
+            prepared.plan().is_for(version, self.database.oid, &self.effective.search_path)
+        });
+        if !current && !matches!(self.is_current(&prepared).await, Ok(true)) {
+            return Ok(None);
+        }
+        self.shown_text = Some(sql.into());
+        Ok(Some((prepared, lifted.values)))
+    }
+
+    /// Remembers how to run texts that differ from `sql` in their integers only, if `planned`, its
+    /// plan, is of a kind that comes often, and parameters change nothing but the values.
+    fn learn_template(&mut self, sql: &str, planned: &Prepared) {
+        let Some(lifted) = literals::lift(sql) else { return };
+        let plan = planned.plan();
+        if !matches!(plan.planned.plan, Plan::Oltp(_) | Plan::Write(_)) || !plan.planned.cacheable {
+            return;
+        }
+        let text: Arc<str> = lifted.text.into();
+        let key = self.cache_key(text.clone(), &lifted.types);
+        if self.server.templates.get(&key).is_some() {
+            return;
+        }
+        let template = self.bind_template(&plan.catalog, &text, &lifted.types, planned);
+        self.server.templates.put(key, template);
+    }
+
+    fn bind_template(
+        &self,
+        catalog: &Arc<Catalog>,
+        text: &Arc<str>,
+        types: &[SqlType],
+        like: &Prepared,
+    ) -> Option<Arc<Prepared>> {
+        let parsed = Arc::new(planner::parse_one(text).ok()?);
+        let planned = self.bind_on(catalog, &parsed, types).ok()?;
+        let columns = planned.columns.as_deref().map(describe);
+        let same = same_kind(&planned.plan, &like.plan().planned.plan)
+            && planned.params == types
+            && planned.cacheable
+            && columns == like.columns;
+        let plan = self.versioned(catalog, planned);
+        same.then(|| Arc::new(Prepared::new(text.clone(), 0, parsed, columns, plan)))
+    }
+
     /// Plans one statement of a simple query.
     ///
     /// # Errors
     /// Whatever is wrong with the statement; the session has noted it.
     pub async fn plan(&mut self, statement: &Statement) -> SqlResult<Arc<Prepared>> {
         let planned = self.plan_cached(statement, &[]).await;
+        if let Ok(planned) = &planned {
+            self.learn_template(&statement.text, planned);
+        }
         self.noting(planned)
     }
 
@@ -273,6 +338,17 @@ impl Session {
 
     pub fn close_prepared(&mut self, name: &str) {
         self.prepared.remove(name);
+    }
+}
+
+/// Whether both go the same way: a constant may have allowed a partial index.
+fn same_kind(template: &Plan, plan: &Plan) -> bool {
+    match (template, plan) {
+        (Plan::Oltp(template), Plan::Oltp(plan)) => {
+            std::mem::discriminant(&template.access) == std::mem::discriminant(&plan.access)
+        }
+        (Plan::Write(_), Plan::Write(_)) => true,
+        _ => false,
     }
 }
 

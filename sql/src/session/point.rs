@@ -130,7 +130,8 @@ impl Session {
             None => None,
         };
         self.core.clear_cancel();
-        self.note_point(&prepared.text);
+        let shown = self.shown_text.take();
+        self.note_point(shown.as_ref().unwrap_or(&prepared.text));
         let receipt = self.last_guarantee.get_or_insert_default();
         let mut replicas = std::mem::take(&mut receipt.replicas);
         replicas.clear();

@@ -45,10 +45,15 @@ impl Session {
         params: Vec<Datum>,
     ) -> SqlResult<Outcome> {
         self.core.clear_cancel();
-        self.note_activity("active", Some(&prepared.text));
+        let shown = self.shown_text.take();
+        self.note_activity("active", Some(shown.as_ref().unwrap_or(&prepared.text)));
         let mut outcome = self.execute_prepared(prepared, params).await;
         if outcome.is_err() && self.txn.block == Block::None && self.txn.kv.is_some() {
             self.abort().await;
+        }
+        if let (Err(error), Some(_)) = (&mut outcome, &shown) {
+            // It would point into the template.
+            error.position = None;
         }
         if let Err(error) = &mut outcome
             && prepared.offset > 0
