@@ -3,6 +3,7 @@
 use crate::error::{Notice, SqlResult};
 use crate::outcome::Row;
 use crate::server::Server;
+use crate::session::limits::Limits;
 use crate::session::{Deadline, SessionCore};
 use crate::write::Unseen;
 use catalog::Catalog;
@@ -36,6 +37,7 @@ pub struct ExecContext {
     pub statement_timestamp: i64,
     pub facts: Arc<dyn SessionFacts>,
     pub(crate) deadline: Arc<Deadline>,
+    pub(crate) limits: Limits,
     pub lock_timeout: Option<Duration>,
     /// RETURNING rows of writing CTEs, for `RelNode::CteRef`.
     pub cte_rows: HashMap<CteId, Arc<Vec<Row>>>,
@@ -94,6 +96,7 @@ impl ExecContext {
             statement_timestamp: self.statement_timestamp,
             facts: self.facts.clone(),
             deadline: self.deadline.clone(),
+            limits: self.limits,
             lock_timeout: self.lock_timeout,
             cte_rows: self.cte_rows.clone(),
             unseen: self.unseen.clone(),

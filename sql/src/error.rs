@@ -1,7 +1,8 @@
 //! What a session answers when it cannot do what was asked, in the fields of PostgreSQL's
 //! ErrorResponse and NoticeResponse.
 
-use core_domain::KvError;
+use crate::session::limits::ends_connection;
+use core_domain::{Key, KvError, TxnId};
 use std::fmt;
 
 pub type SqlResult<T> = Result<T, SqlError>;
@@ -60,6 +61,15 @@ pub struct Fields {
     pub constraint: Option<String>,
     /// Whether the same statement, executed again from its start, may succeed.
     pub retryable: bool,
+    /// What a 40001 from below is about, until the session has put it into words.
+    pub(crate) lost_race: Option<LostRace>,
+}
+
+/// A key that another transaction has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LostRace {
+    pub key: Key,
+    pub other: TxnId,
 }
 
 impl std::ops::Deref for SqlError {
@@ -183,7 +193,19 @@ impl From<KvError> for SqlError {
         // A deadlock's victim must tell its client: the locks of earlier statements are part of it.
         let retryable = error.is_retryable();
         let sqlstate = error.sqlstate().to_owned();
-        Self(Box::new(Fields { sqlstate, message, detail, retryable, ..Fields::default() }))
+        let lost_race = if let KvError::Conflict { key, other } = error {
+            Some(LostRace { key, other })
+        } else {
+            None
+        };
+        Self(Box::new(Fields {
+            sqlstate,
+            message,
+            detail,
+            retryable,
+            lost_race,
+            ..Fields::default()
+        }))
     }
 }
 
@@ -197,8 +219,12 @@ impl From<planner::PlanError> for SqlError {
 impl From<expr::ExprError> for SqlError {
     fn from(error: expr::ExprError) -> Self {
         let below = (*error).clone();
-        Self::from_below(below.sqlstate, below.message, below.detail, below.hint)
-            .with_position(below.position)
+        let mut error = Self::from_below(below.sqlstate, below.message, below.detail, below.hint)
+            .with_position(below.position);
+        if ends_connection(&error) {
+            error.severity = Severity::Fatal;
+        }
+        error
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct VersionedPlan {
     pub catalog: Arc<Catalog>,
     /// What the transaction that runs it holds: no schema change may come between.
     pub shared_tables: Box<[u32]>,
+    /// Other tables that it reads.
+    pub read_tables: Box<[u32]>,
     /// If it is one read by key.
     pub point: Option<PointPlan>,
 }
@@ -106,6 +108,7 @@ impl Prepared {
             made_for,
             catalog,
             shared_tables: Box::default(),
+            read_tables: Box::default(),
             point: None,
         }));
         let param_types = Vec::new();

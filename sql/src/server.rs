@@ -14,9 +14,9 @@ use crate::table_code::TableCodes;
 use crate::table_locks::TableLocks;
 use catalog::virtual_tables::{NodeInfo, RangeInfo};
 use catalog::{Catalog, DatabaseDescriptor};
-use core_domain::{ClusterId, KvStore, KvTransaction, NodeId, Timestamp, TokenKey};
+use core_domain::{ClusterId, KvStore, KvTransaction, NodeId, Timestamp, TokenKey, TxnId};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -107,7 +107,7 @@ pub struct Server {
 impl Server {
     pub fn new(kv: Arc<dyn KvStore>, config: ServerConfig) -> Arc<Self> {
         memory::limit(config.query_bytes_max);
-        Arc::new(Self {
+        let server = Arc::new(Self {
             catalog: Arc::new(CatalogCache::new(kv.clone())),
             plans: PlanCache::new(config.plan_cache_entries_max),
             templates: PlanCache::new(config.plan_cache_entries_max),
@@ -123,7 +123,38 @@ impl Server {
             shutting_down: AtomicBool::new(false),
             kv,
             config,
-        })
+        });
+        let told = Arc::downgrade(&server);
+        server.kv.watch_waits(Arc::new(move || match told.upgrade() {
+            Some(server) => server.other_waits(),
+            None => Vec::new(),
+        }));
+        server
+    }
+
+    /// Waits that the store's lock tables do not show: for tables, and of a session that holds
+    /// advisory locks, which waits as whichever of its two transactions it has asked by.
+    fn other_waits(&self) -> Vec<(TxnId, TxnId)> {
+        let mut waits = Vec::new();
+        for core in self.sessions.lock().values() {
+            let running = TxnId(core.txn_id.load(Ordering::Relaxed));
+            if let Some(holder) = core.advisory.holder()
+                && running != TxnId(0)
+            {
+                waits.extend([(running, holder), (holder, running)]);
+            }
+        }
+        for (wait, blockers) in self.table_locks.waits() {
+            waits.extend(blockers.into_iter().map(|other| (TxnId(wait.owner), TxnId(other))));
+        }
+        waits
+    }
+
+    /// The open transactions of this node that have written something.
+    pub(crate) fn written(&self) -> BTreeSet<u64> {
+        let open = self.open.lock().clone();
+        let open = open.iter().filter_map(Weak::upgrade);
+        open.filter(|kv| kv.has_writes()).map(|kv| kv.id().0).collect()
     }
 
     /// Remembers a transaction for [`Server::others_ended`].

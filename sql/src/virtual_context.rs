@@ -1,26 +1,36 @@
 //! What `pg_catalog` and `shanghai` show beyond the catalog: settings, sessions, functions.
 
 use crate::context::ExecContext;
+use crate::error::SqlResult;
+use crate::lock_view::Locks;
 use crate::settings::registry::{Domain, SPECS, Scope, Unit};
 use catalog::VirtualContext;
-use catalog::virtual_tables::{FunctionInfo, SessionInfo, SettingInfo};
+use catalog::virtual_tables::{FunctionInfo, SessionInfo, SettingInfo, VirtualTable};
 use expr::{ArgPattern, FuncRef, FunctionKind, Volatility};
 use std::sync::{Arc, OnceLock};
 
 impl ExecContext {
-    /// Made for a statement that reads system relations.
-    pub fn virtual_context(&self) -> VirtualContext {
-        VirtualContext {
+    /// Made for a statement that reads this system relation.
+    ///
+    /// # Errors
+    /// Whoever knows the waits of the cluster does not answer.
+    pub async fn virtual_context(&self, table: &VirtualTable) -> SqlResult<VirtualContext> {
+        let locks = match table.name {
+            "pg_locks" | "pg_stat_activity" => Some(Locks::gather(&self.server).await?),
+            _ => None,
+        };
+        Ok(VirtualContext {
             database: self.database,
             role: self.role,
             search_path: self.schemas.to_vec(),
             functions: functions(),
             settings: self.setting_infos(),
-            sessions: self.session_infos(),
+            sessions: self.session_infos(locks.as_ref()),
+            locks: locks.map(|locks| locks.infos(&self.catalog)).unwrap_or_default(),
             nodes: self.server.config.cluster_view.nodes(),
             ranges: self.server.config.cluster_view.ranges(),
             ..VirtualContext::default()
-        }
+        })
     }
 
     fn setting_infos(&self) -> Vec<SettingInfo> {
@@ -75,12 +85,19 @@ impl ExecContext {
         infos
     }
 
-    fn session_infos(&self) -> Vec<SessionInfo> {
+    fn session_infos(&self, locks: Option<&Locks>) -> Vec<SessionInfo> {
         let sessions = self.server.sessions().into_iter();
         let known = |micros: i64| (micros != 0).then_some(micros);
         sessions
             .map(|core| {
                 let activity = core.activity.lock().clone();
+                let waits = locks.and_then(|locks| locks.wait_event(&core));
+                let idle = activity.state.starts_with("idle").then_some(("Client", "ClientRead"));
+                // A statement on its own began its transaction.
+                let begun = match (activity.transaction_start, activity.state) {
+                    (0, "active") => activity.query_start,
+                    (begun, _) => begun,
+                };
                 let application = core.settings.lock().show("application_name");
                 SessionInfo {
                     pid: core.pid,
@@ -91,12 +108,13 @@ impl ExecContext {
                     client_address: core.peer.map(|peer| peer.ip().to_string()),
                     client_port: core.peer.map(|peer| i32::from(peer.port())),
                     started: core.connected_at,
-                    transaction_started: known(activity.transaction_start),
+                    transaction_started: known(begun),
                     query_started: known(activity.query_start),
                     state_changed: known(activity.state_change),
                     state: activity.state.to_owned(),
                     query: activity.query.to_string(),
-                    wait_event: None,
+                    wait_event: waits.or(idle),
+                    transaction: locks.and_then(|locks| locks.written_by(&core)),
                 }
             })
             .collect()

@@ -105,7 +105,7 @@ async fn dropped_rows_stay_for_whoever_still_reads_them() {
     for (table, ddl) in [("d", "drop table d"), ("t", "truncate t")] {
         a.run(&format!("create table {table} (id int primary key)")).await;
         a.run(&format!("insert into {table} select * from generate_series(1, 3000)")).await;
-        b.run("begin isolation level repeatable read").await;
+        // On its own: in a block the reader would hold the table.
         let all = b.prepare(&format!("select id from {table}")).await;
         let Outcome::Rows { mut rows, .. } = b.session.execute(&all, vec![]).await.unwrap() else {
             panic!("no rows")
@@ -119,7 +119,6 @@ async fn dropped_rows_stay_for_whoever_still_reads_them() {
         }
         assert_eq!(left, 2990, "{ddl} took rows from under a reader");
         drop(rows);
-        b.expect(&[("commit", "COMMIT")]).await;
         until_stored(&db, 0).await;
     }
 }
@@ -190,9 +189,13 @@ async fn a_kept_snapshot_refuses_what_was_filled_after_it() {
     a.run("create table t (id int primary key, k int); insert into t values (1, 7)").await;
     a.run("create table other (id int primary key)").await;
     let refused = "ERROR 40001: could not serialize access due to a concurrent schema change";
-    for ddl in ["create index on t (k)", "truncate t"] {
+    for (before, ddl) in [
+        ("select id from t where k = 7", "create index on t (k)"),
+        // What has not been read may go.
+        ("select id from other", "truncate t"),
+    ] {
         b.run("begin isolation level repeatable read").await;
-        b.expect(&[("select id from t where k = 7", "1\nSELECT 1")]).await;
+        assert!(!b.run(before).await.starts_with("ERROR"));
         a.run(ddl).await;
         assert!(b.run("select id from t where k = 7").await.starts_with(refused), "{ddl}");
         b.run("rollback").await;

@@ -278,6 +278,10 @@ impl Connection {
             None => self.limits.bound(&mut self.session, rows.next(rows_max)).await?,
         };
         let Some(batch) = batch else { return Ok(0) };
+        // What was said while they were made comes before them.
+        if self.session.core().has_notices() {
+            self.send_notices();
+        }
         for row in &batch {
             if let Err(error) = self.channel.out.data_row(row, columns, formats, &self.session) {
                 self.session.fail();

@@ -24,7 +24,7 @@ impl Connection {
                     self.session.copy_fail(copy, "canceled").await;
                     return Err(interruption(&core).into());
                 }
-                error = self.limits.expired() => {
+                error = self.limits.expired(self.session.transaction_deadline()) => {
                     self.session.copy_fail(copy, "timed out").await;
                     return Err(error.into());
                 }

@@ -1,5 +1,5 @@
-//! What ends a wait: cancel requests, `statement_timeout`, `idle_session_timeout`,
-//! `idle_in_transaction_session_timeout`, `pg_terminate_backend`.
+//! What ends a wait: cancel requests, `statement_timeout`, `transaction_timeout`,
+//! `idle_session_timeout`, `idle_in_transaction_session_timeout`, `pg_terminate_backend`.
 //!
 //! `Session::execute` minds its own limits; the rows that a statement streams afterwards are asked
 //! for here, and so is everything about a client that says nothing.
@@ -16,7 +16,10 @@ pub struct Limits {
     idle_session: Option<Duration>,
     idle_in_transaction: Option<Duration>,
     statement: Option<Duration>,
+    transaction: Option<Duration>,
     statement_deadline: Option<Instant>,
+    /// Of a statement that was its own transaction when it began.
+    transaction_deadline: Option<Instant>,
 }
 
 impl Limits {
@@ -26,12 +29,15 @@ impl Limits {
             idle_session: timeout("idle_session_timeout"),
             idle_in_transaction: timeout("idle_in_transaction_session_timeout"),
             statement: timeout("statement_timeout"),
+            transaction: timeout("transaction_timeout"),
             statement_deadline: None,
+            transaction_deadline: None,
         }
     }
 
     pub fn statement_begins(&mut self) {
         self.statement_deadline = self.statement.map(|timeout| Instant::now() + timeout);
+        self.transaction_deadline = self.transaction.map(|timeout| Instant::now() + timeout);
     }
 
     /// `work`, a part of the running statement, unless the statement is to end before that.
@@ -41,6 +47,11 @@ impl Limits {
         work: impl Future<Output = SqlResult<T>>,
     ) -> SqlResult<T> {
         let core = session.core().clone();
+        let in_block = session.status() != TransactionStatus::Idle;
+        let transaction = match in_block {
+            true => session.transaction_deadline(),
+            false => self.transaction_deadline,
+        };
         let interrupted = if core.is_cancelled() {
             interruption(&core)
         } else {
@@ -48,7 +59,7 @@ impl Limits {
             let end = unconstrained(async {
                 tokio::select! {
                     () = core.cancelled() => interruption(&core),
-                    error = self.expired() => error,
+                    error = self.expired(transaction) => error,
                 }
             });
             tokio::select! {
@@ -61,10 +72,14 @@ impl Limits {
         Err(interrupted)
     }
 
-    /// Waits until the running statement's time is over.
-    pub async fn expired(&self) -> SqlError {
-        at(self.statement_deadline).await;
-        SqlError::new("57014", "canceling statement due to statement timeout")
+    /// Waits until the running statement's time is over, or its transaction's.
+    pub async fn expired(&self, transaction: Option<Instant>) -> SqlError {
+        tokio::select! {
+            () = at(self.statement_deadline) => {
+                SqlError::new("57014", "canceling statement due to statement timeout")
+            }
+            () = at(transaction) => transaction_over(),
+        }
     }
 
     /// Waits until a silent session is to be ended, and says why.
@@ -94,8 +109,13 @@ impl Limits {
                 SqlError::fatal(sqlstate, format!("terminating connection due to {which}"))
             }
             () = terminated => interruption(core),
+            () = at(session.transaction_deadline()) => transaction_over(),
         }
     }
+}
+
+fn transaction_over() -> SqlError {
+    SqlError::fatal("25P04", "terminating connection due to transaction timeout")
 }
 
 pub(crate) fn interruption(core: &sql::session::SessionCore) -> SqlError {

@@ -168,3 +168,29 @@ async fn a_slow_reader_holds_back_its_own_query_only() {
         resident.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
     assert!(pages * 4096 < 1 << 30, "{pages} pages resident");
 }
+
+/// Who is silent for too long, in a transaction or not, and who stays in one for too long.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_sessions_and_long_transactions_are_ended() {
+    let server = start().await;
+    for (sql, code) in [
+        ("set idle_session_timeout = 100", "57P05"),
+        ("set idle_in_transaction_session_timeout = 100; begin", "25P03"),
+        ("set transaction_timeout = 100; begin", "25P04"),
+    ] {
+        let mut raw = server.raw().await;
+        raw.ask(&query(sql)).await;
+        let end = tokio::time::timeout(Duration::from_secs(5), raw.until(b'Z')).await;
+        let end = end.expect("not for ever");
+        assert_eq!(end[0].error(), ("FATAL".into(), code.into()), "{sql}");
+    }
+    // A block that has failed waits for its ROLLBACK; outside one nothing counts.
+    let mut raw = server.raw().await;
+    raw.ask(&query("set transaction_timeout = 100")).await;
+    raw.ask(&query("begin")).await;
+    raw.ask(&query("select 1/0")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(tags(&raw.ask(&query("rollback")).await), "CZ");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(tags(&raw.ask(&query("select 1")).await), "TDCZ");
+}

@@ -244,9 +244,10 @@ fn pg_stat_activity(
             .put("xact_start", time(s.transaction_started))
             .put("query_start", time(s.query_started))
             .put("state_change", time(s.state_changed))
-            .put("wait_event_type", s.wait_event.as_ref().map(|_| "Lock"))
-            .put("wait_event", s.wait_event.as_deref())
+            .put("wait_event_type", s.wait_event.map(|(kind, _)| kind))
+            .put("wait_event", s.wait_event.map(|(_, name)| name))
             .put("state", &s.state)
+            .put("backend_xid", s.transaction.map(|id| id as i64))
             .put("query", &s.query)
             .put("backend_type", "client backend")
             .done()
@@ -256,16 +257,21 @@ fn pg_stat_activity(
 
 fn pg_locks(table: &VirtualTable, _catalog: &Catalog, context: &VirtualContext) -> Vec<Vec<Datum>> {
     let rows = context.locks.iter().map(|lock| {
+        let virtual_transaction = format!("{}/{}", lock.pid, lock.holder);
         Row::new(table)
-            .put("locktype", if lock.relation.is_some() { "tuple" } else { "transactionid" })
+            .put("locktype", lock.kind)
             .put("database", lock.database)
             .put("relation", lock.relation)
-            .put("virtualtransaction", lock.transaction.to_string())
+            .put("virtualxid", lock.virtual_id.as_deref())
+            .put("transactionid", lock.transaction.map(|id| id as i64))
+            .put("classid", lock.advisory.map(|(class, ..)| class))
+            .put("objid", lock.advisory.map(|(_, object, _)| object))
+            .put("objsubid", lock.advisory.map(|(.., sub)| sub))
+            .put("virtualtransaction", virtual_transaction)
             .put("pid", lock.pid)
-            .put("mode", &lock.mode)
+            .put("mode", lock.mode)
             .put("granted", lock.granted)
             .put("fastpath", false)
-            .put("waitstart", time(lock.wait_started))
             .done()
     });
     rows.collect()

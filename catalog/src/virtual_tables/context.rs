@@ -91,18 +91,29 @@ pub struct SessionInfo {
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     pub state: String,
     pub query: String,
-    pub wait_event: Option<String>,
+    /// Type and name.
+    pub wait_event: Option<(&'static str, &'static str)>,
+    /// The transaction's id, once it has written.
+    pub transaction: Option<u64>,
 }
 
+/// A line of pg_locks. What is `None` is NULL.
 #[derive(Clone, Debug, Default)]
 pub struct LockInfo {
-    pub pid: i32,
-    pub database: Oid,
+    /// `relation`, `tuple`, `transactionid`, `virtualxid`, `advisory`.
+    pub kind: &'static str,
+    pub database: Option<Oid>,
     pub relation: Option<Oid>,
-    pub transaction: u64,
-    pub mode: String,
+    /// The transaction whose end is waited for, or that ends.
+    pub transaction: Option<u64>,
+    pub virtual_id: Option<String>,
+    /// Class, object and sub-number of an advisory lock.
+    pub advisory: Option<(Oid, Oid, i16)>,
+    pub pid: i32,
+    /// The transaction that holds it or waits.
+    pub holder: u64,
+    pub mode: &'static str,
     pub granted: bool,
-    pub wait_started: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! byte 0   what follows
-//! 0x01     /system   range directory, settings, catalog, oracle, sequences
+//! 0x01     /system   range directory, settings, catalog, oracle, sequences, advisory locks
 //! 0x02     /table    <table id, 8 bytes BE> <index id, 4 bytes BE> <key columns, memcomparable>
 //! ```
 //!
@@ -17,6 +17,8 @@ use std::fmt;
 pub const SYSTEM_PREFIX: u8 = 0x01;
 /// First byte of every table key.
 pub const TABLE_PREFIX: u8 = 0x02;
+/// What follows the prefix in the keys of advisory locks.
+const ADVISORY: &[u8] = b"\x01advisory/";
 /// Bytes of a key before its key columns: prefix, table id, index id.
 pub const TABLE_KEY_HEADER: usize = 1 + 8 + 4;
 
@@ -58,6 +60,25 @@ impl Key {
     /// The first key of a table group: where a group's first range starts.
     pub fn group_start(group: u32) -> Self {
         Self::table_prefix(TableId::new(group, 0))
+    }
+
+    /// The key that an advisory lock is taken on; nothing is ever stored under it:
+    ///
+    /// ```text
+    /// /system/advisory/ <database, 4 bytes BE> <form, 1 byte> <number, 8 bytes BE>
+    /// ```
+    pub fn advisory(database: u32, form: u8, number: u64) -> Self {
+        let mut buf = BytesMut::with_capacity(ADVISORY.len() + 4 + 1 + 8);
+        buf.put_slice(ADVISORY);
+        buf.put_u32(database);
+        buf.put_u8(form);
+        buf.put_u64(number);
+        Key(buf.freeze())
+    }
+
+    /// Whether only the lock on this key counts, which therefore must not be lost unnoticed.
+    pub fn is_advisory(&self) -> bool {
+        self.0.starts_with(ADVISORY)
     }
 
     /// The table that this key belongs to; `None` for system keys.

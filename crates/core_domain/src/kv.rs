@@ -137,6 +137,20 @@ pub enum TxnStatus {
     Unknown,
 }
 
+/// Somebody waits for a lock on a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockWait {
+    pub waiter: TxnId,
+    pub key: Key,
+    pub mode: LockMode,
+    /// Whoever has to end first, whether it holds the key or waits for it before this one.
+    pub blockers: Vec<TxnId>,
+}
+
+/// Tells of waits that the store does not see: the first transaction goes on when the second does.
+/// Both directions together say that they are one session's.
+pub type OtherWaits = Arc<dyn Fn() -> Vec<(TxnId, TxnId)> + Send + Sync>;
+
 /// One transaction. Methods take `&self`: scans of one statement may run side by side. Dropping it
 /// without commit rolls back in the background.
 ///
@@ -158,13 +172,22 @@ pub trait KvTransaction: Send + Sync {
     async fn scan(&self, span: &Span, options: ScanOptions) -> KvResult<ScanPage>;
 
     /// Locks `keys` in their order and answers in it. Under REPEATABLE READ and SERIALIZABLE a key
-    /// to be written whose newest version is younger than the snapshot is a `Conflict`.
+    /// whose newest version is younger than the snapshot is a `Conflict`; asked for `KeyShare`, one
+    /// that was deleted since.
     async fn lock(
         &self,
         keys: &[Key],
         mode: LockMode,
         wait: WaitPolicy,
     ) -> KvResult<Vec<LockedValue>>;
+
+    /// Frees locks before the end of the transaction: those taken since a savepoint that was rolled
+    /// back to, and advisory ones. Keys with a buffered write stay locked; what was not locked is
+    /// passed over.
+    ///
+    /// # Errors
+    /// A leader did not answer; its locks go with the transaction.
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()>;
 
     /// Buffers a write. The key must be locked in a mode that permits writes, or be one that no
     /// other transaction can write (a fresh hidden row id, a non-unique index entry).
@@ -188,9 +211,18 @@ pub trait KvTransaction: Send + Sync {
     }
 
     fn savepoint(&self) -> SavepointId;
-    /// Undoes every write buffered since; the savepoint itself stays. Locks stay until the end
-    /// unless the implementation can release them.
+    /// Undoes every write buffered since; the savepoint itself stays. Locks stay: see
+    /// [`release_since`](Self::release_since).
     fn rollback_to(&self, savepoint: SavepointId) -> KvResult<()>;
+
+    /// After [`rollback_to`](Self::rollback_to): frees the locks taken since, and weakens those made
+    /// stronger since. An implementation that cannot keeps them until the end.
+    ///
+    /// # Errors
+    /// A leader did not answer; its locks go with the transaction.
+    async fn release_since(&self, _savepoint: SavepointId) -> KvResult<()> {
+        Ok(())
+    }
 
     /// Bytes and keys buffered, for limits.
     fn buffered_bytes(&self) -> u64;
@@ -257,6 +289,12 @@ pub trait KvStore: Send + Sync {
 
     /// The outcome of a transaction that ended some time ago.
     async fn txn_status(&self, txn: TxnId) -> KvResult<TxnStatus>;
+
+    /// Who waits for whom at the moment, anywhere; waits on other nodes may be a moment late.
+    async fn lock_waits(&self) -> KvResult<Vec<LockWait>>;
+
+    /// From now on deadlock detection knows of these waits, too.
+    fn watch_waits(&self, others: OtherWaits);
 
     /// Makes sure a range boundary lies at `key` (a table group's start). Idempotent.
     async fn split_at(&self, key: &Key) -> KvResult<()>;

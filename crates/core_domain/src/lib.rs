@@ -8,6 +8,7 @@
 //! token.rs        CausalToken: authenticated, versioned
 //! kv.rs           KvTransaction, KvStore: the one interface between SQL and the ranges
 //! write_buffer.rs WriteBuffer: a running transaction's own writes, pure
+//! read_set.rs     ReadSet: what a serializable transaction has read, pure
 //! error.rs        KvError, classified by what the caller can do
 //! node.rs         NodeState, ReplicationMode, events
 //! planted.rs      bugs that tests put in to try their checkers
@@ -23,6 +24,7 @@ pub mod key;
 pub mod kv;
 pub mod node;
 pub mod planted;
+pub mod read_set;
 pub mod time;
 pub mod token;
 pub mod write_buffer;
@@ -34,10 +36,11 @@ pub use id::{
 };
 pub use key::{Key, Span, Value};
 pub use kv::{
-    CommitReceipt, KvStore, KvTransaction, LockMode, LockedValue, PointRead, ReadAt, SavepointId,
-    ScanOptions, ScanPage, TxnOptions, TxnStatus, WaitPolicy,
+    CommitReceipt, KvStore, KvTransaction, LockMode, LockWait, LockedValue, OtherWaits, PointRead,
+    ReadAt, SavepointId, ScanOptions, ScanPage, TxnOptions, TxnStatus, WaitPolicy,
 };
 pub use node::{DomainEvent, NodeState, ReplicationMode};
+pub use read_set::{ReadSet, ReadSpan};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use token::{CausalToken, TokenError, TokenKey};
 pub use write_buffer::WriteBuffer;

@@ -61,10 +61,18 @@ impl WriteBuffer {
         self.writes.get(key).and_then(|stack| stack.last()).map(|(_, write)| write)
     }
 
+    /// A number of its own, also when nothing was written since the last one: locks are told apart
+    /// by it, too.
     pub fn savepoint(&mut self) -> SavepointId {
+        self.sequence += 1;
         self.last_savepoint = self.sequence;
         self.has_savepoint = true;
         SavepointId(self.sequence)
+    }
+
+    /// The savepoint that was made or returned to last; `None` if there is none.
+    pub fn last_savepoint(&self) -> Option<SavepointId> {
+        (self.last_savepoint > 0).then_some(SavepointId(self.last_savepoint))
     }
 
     /// Undoes every write since `savepoint`, which stays.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! one range, small        Commit ─▶ done: one Raft command
+//! one range, SERIALIZABLE CommitValidated, likewise (validate.rs)
 //! large                   written ahead, then one record: bulk.rs
 //! several                 Prewrite every part ─▶ C ─▶ CommitPrimary: decided
 //!                                                └─▶ Resolve the other parts: few in the
@@ -15,12 +16,17 @@
 use crate::bulk::BULK_BYTES_MIN;
 use crate::coordinator::Shared;
 use crate::sender::kv_error;
-use crate::transaction::{Transaction, surprise};
-use core_domain::{CommitReceipt, Key, KvError, KvResult, RangeId, Timestamp, TxnId, TxnStatus};
+use crate::transaction::{Transaction, surprise, tracks_reads};
+use crate::validate::REDRAWS_MAX;
+use core_domain::{
+    CommitReceipt, Key, KvError, KvResult, KvTransaction, RangeId, ReadSpan, Timestamp, TxnId,
+    TxnStatus,
+};
 use futures::{FutureExt, StreamExt};
 use replication::RangeDescriptor;
 use replication::evaluate::{LockedKey, Outcome, RangeError, RangeRequest, RangeResponse, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Most that goes into one entry: commands are refused above 4 MiB.
@@ -38,8 +44,8 @@ const RESOLVE_WAIT_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub descriptor: Arc<RangeDescriptor>,
-    writes: Vec<Write>,
-    locked: Vec<LockedKey>,
+    pub writes: Vec<Write>,
+    pub locked: Vec<LockedKey>,
     bytes: usize,
 }
 
@@ -68,6 +74,10 @@ pub(crate) struct Commit {
     pub primary: Key,
     pub writes: Arc<Vec<Write>>,
     pub locked: Arc<Vec<LockedKey>>,
+    /// To be validated (protocol.md, rule 5).
+    pub reads: Arc<[ReadSpan]>,
+    /// A decision was sent and not answered: it may have been carried out, whatever comes after.
+    pub sent: Arc<AtomicBool>,
 }
 
 /// Why a commit did not succeed.
@@ -76,6 +86,10 @@ pub(crate) enum Failure {
     No(KvError),
     /// The keys moved between ranges: plan again.
     Moved,
+    /// Somebody has read that it did not commit at or below `above`: draw again.
+    Pushed {
+        above: Timestamp,
+    },
     Unknown,
 }
 
@@ -89,11 +103,15 @@ impl Transaction {
         if let Some(bulk) = self.bulk.get() {
             return Box::pin(self.commit_bulk(bulk)).await;
         }
+        let reads = self.take_reads();
         let (writes, locked, snapshot) = self.take_writes()?;
         let Some(primary) = writes.first().map(|write| write.key.clone()) else {
+            let validated = match reads.is_empty() {
+                true => Ok(snapshot.unwrap_or(Timestamp(self.id.0))),
+                false => Box::pin(self.validate_alone(reads, locked)).await,
+            };
             self.release_except(None).await;
-            let timestamp = snapshot.unwrap_or(Timestamp(self.id.0));
-            return Ok(CommitReceipt { timestamp });
+            return validated.map(|timestamp| CommitReceipt { timestamp });
         };
         let commit = Commit {
             shared: self.shared.clone(),
@@ -101,12 +119,15 @@ impl Transaction {
             primary,
             writes: Arc::new(writes),
             locked: Arc::new(locked),
+            reads: reads.into(),
+            sent: Arc::default(),
         };
         let started = Instant::now();
         loop {
-            let parts = commit.parts().await?;
-            let outcome = match parts.as_slice() {
-                [part] => {
+            let parts = commit.parts().await;
+            let outcome = match parts.as_deref() {
+                Err(error) => Err(commit.failure(error.clone())),
+                Ok([part]) if commit.reads_within(part) => {
                     let outcome = commit.one_phase(part, started).await;
                     if let Ok(timestamp) = outcome {
                         self.release_except(Some(part.descriptor.range)).await;
@@ -114,14 +135,14 @@ impl Transaction {
                     }
                     outcome
                 }
-                _ => self.two_phases(&commit, parts, started).await,
+                Ok(parts) => self.two_phases(&commit, parts.to_vec(), started).await,
             };
             match outcome {
                 Ok(timestamp) => {
                     self.release_except(None).await;
                     return Ok(CommitReceipt { timestamp });
                 }
-                Err(Failure::Moved) => {}
+                Err(Failure::Moved | Failure::Pushed { .. }) => {}
                 Err(Failure::No(error)) => {
                     self.release_except(None).await;
                     return Err(error);
@@ -149,10 +170,12 @@ impl Transaction {
             let seen = locked.remove(key).map(|held| held.seen);
             writes.push(Write { key: key.clone(), value: value.clone(), seen });
         }
-        let locked = match writes.is_empty() {
+        let locked = match writes.is_empty() && !tracks_reads(self.options()) {
             true => Vec::new(),
             false => locked
                 .into_iter()
+                // Nothing is stored under these: there is nothing to check.
+                .filter(|(key, _)| !key.is_advisory())
                 .map(|(key, held)| LockedKey { key, mode: held.mode, seen: held.seen })
                 .collect(),
         };
@@ -251,13 +274,16 @@ impl Commit {
     }
 
     async fn one_phase(&self, part: &Part, started: Instant) -> Result<Timestamp, Failure> {
-        let floor = self.shared.oracle.draw().await.map_err(Failure::No)?;
-        let request = RangeRequest::Commit {
-            txn: self.txn,
-            primary: self.primary.clone(),
-            floor,
-            writes: part.writes.clone(),
-            locked: part.locked.clone(),
+        let floor = self.shared.oracle.draw().await.map_err(|error| self.failure(error))?;
+        let request = match self.reads.is_empty() {
+            true => RangeRequest::Commit {
+                txn: self.txn,
+                primary: self.primary.clone(),
+                floor,
+                writes: part.writes.clone(),
+                locked: part.locked.clone(),
+            },
+            false => self.validated(part, floor),
         };
         self.decide(&part.descriptor, request, started).await
     }
@@ -270,41 +296,45 @@ impl Commit {
         started: Instant,
     ) -> Result<Timestamp, Failure> {
         let mut attempt = 0;
-        let mut sent = false;
         loop {
             match self.shared.sender.send(descriptor, request.clone()).await {
                 Ok((RangeResponse::Committed(at), _)) => return Ok(at),
+                Ok((RangeResponse::Pushed { above }, _)) => return Err(Failure::Pushed { above }),
                 Ok((other, _)) => return Err(Failure::No(surprise("a commit", &other))),
                 Err(RangeError::WrongRange { .. }) => return Err(Failure::Moved),
                 Err(RangeError::Intents(foreign)) => {
                     let cleared = self.shared.clear_intents(foreign, attempt).await;
-                    cleared.map_err(|error| self.failure(error, sent))?;
+                    cleared.map_err(|error| self.failure(error))?;
                     attempt += 1;
                 }
                 Err(RangeError::OutcomeUnknown { .. }) => {
-                    sent = true;
+                    self.sent.store(true, Ordering::Relaxed);
                     if started.elapsed() >= self.shared.sender.tuning.outcome_timeout {
                         return Err(Failure::Unknown);
                     }
                 }
                 Err(error) => {
                     let error = kv_error(descriptor.range, error);
-                    if sent
+                    if self.sent.load(Ordering::Relaxed)
                         && matches!(error, KvError::Unavailable { .. })
                         && started.elapsed() < self.shared.sender.tuning.outcome_timeout
                     {
                         continue;
                     }
-                    return Err(self.failure(error, sent));
+                    return Err(self.failure(error));
                 }
             }
         }
     }
 
-    /// After a first attempt that may have succeeded, only the leader's own words are certain.
-    fn failure(&self, error: KvError, sent: bool) -> Failure {
+    /// After an attempt that may have succeeded, only the leader's own words are certain.
+    fn failure(&self, error: KvError) -> Failure {
         let says_leader = matches!(error, KvError::Conflict { .. } | KvError::Aborted { .. });
-        if sent && !says_leader { Failure::Unknown } else { Failure::No(error) }
+        if self.sent.load(Ordering::Relaxed) && !says_leader {
+            Failure::Unknown
+        } else {
+            Failure::No(error)
+        }
     }
 
     async fn two_phases(&self, parts: Vec<Part>, started: Instant) -> Result<Timestamp, Failure> {
@@ -312,12 +342,7 @@ impl Commit {
             Ok(min_commit) => min_commit,
             Err(failure) => return self.roll_back(failure, &parts).await,
         };
-        let drawn = match self.shared.oracle.draw().await {
-            Ok(drawn) => drawn,
-            Err(error) => return self.roll_back(Failure::No(error), &parts).await,
-        };
-        let commit = drawn.max(prewritten);
-        let committed = self.commit_primary(&parts[0], commit, started).await;
+        let committed = self.decide_two_phases(&parts[0], prewritten, started).await;
         match committed {
             Ok(at) => {
                 let others: Vec<Part> = parts.into_iter().skip(1).collect();
@@ -331,6 +356,44 @@ impl Commit {
             }
             Err(Failure::Unknown) => Err(Failure::Unknown),
             Err(failure) => self.roll_back(failure, &parts).await,
+        }
+    }
+
+    /// Draws a commit timestamp and decides, until nobody has read that it would not.
+    async fn decide_two_phases(
+        &self,
+        part: &Part,
+        prewritten: Timestamp,
+        started: Instant,
+    ) -> Result<Timestamp, Failure> {
+        let mut min_commit = prewritten;
+        let mut redraws = 0;
+        loop {
+            let commit = match self.reads.is_empty() {
+                true => {
+                    let drawn = self.shared.oracle.draw().await;
+                    drawn.map_err(|error| self.failure(error))?.max(min_commit)
+                }
+                false => {
+                    let commit = self.draw_at_least(min_commit).await;
+                    let commit = commit.map_err(|error| self.failure(error))?;
+                    Box::pin(self.validate(commit, redraws)).await?;
+                    commit
+                }
+            };
+            match self.commit_primary(part, commit, started).await {
+                Err(Failure::Pushed { above })
+                    if self.reads.is_empty() || redraws < REDRAWS_MAX =>
+                {
+                    min_commit = min_commit.max(above.next());
+                    redraws += 1;
+                }
+                Err(Failure::Pushed { .. }) => {
+                    let key = self.primary.clone();
+                    return Err(Failure::No(KvError::Conflict { key, other: self.txn }));
+                }
+                decided => return decided,
+            }
         }
     }
 
@@ -390,8 +453,8 @@ impl Commit {
             match self.decide(&descriptor, request.clone(), started).await {
                 Err(Failure::Moved) => {
                     // The intents moved along: decide at the primary alone, the rest is resolved.
-                    descriptor =
-                        self.shared.sender.locate(&self.primary).await.map_err(Failure::No)?;
+                    let located = self.shared.sender.locate(&self.primary).await;
+                    descriptor = located.map_err(|error| self.failure(error))?;
                     request = RangeRequest::CommitPrimary {
                         txn: self.txn,
                         primary: self.primary.clone(),
@@ -432,7 +495,10 @@ impl Commit {
             // Whoever meets the intents will roll back: nobody keeps the transaction alive.
             Err(error) => {
                 tracing::info!(%txn, %error, "rollback left to others");
-                Err(why)
+                Err(match why {
+                    Failure::No(why) => self.failure(why),
+                    why => why,
+                })
             }
         }
     }

@@ -9,16 +9,18 @@
 
 use crate::oracle_client::OracleClient;
 use crate::sender::{PeerList, RangeSender, SendTuning, kv_error};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, surprise};
 use async_trait::async_trait;
 use cluster::Transport;
 use core_domain::{
-    IsolationLevel, Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockedValue,
+    Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockWait, LockedValue, OtherWaits,
     PointRead, RangeId, Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
 };
 use parking_lot::Mutex;
-use replication::Store;
-use replication::evaluate::{Evaluator, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY};
+use replication::evaluate::{
+    Evaluator, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY, WaitReport,
+};
+use replication::{SYSTEM_RANGE, Store};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub const MEMORY_BYTES_MAX: u64 = 256 << 20;
 /// Largest sum of keys and values that one transaction may write.
 pub const TXN_BYTES_MAX: u64 = 1 << 30;
 
+/// How often waiters are reported, and how long they have waited then.
+const WAITS_INTERVAL: Duration = Duration::from_millis(100);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Ids below are given at the founding of the cluster.
 const FIRST_SPLIT_RANGE: u64 = 1000;
@@ -47,6 +51,8 @@ pub(crate) struct Shared {
     pub oracle: Arc<OracleClient>,
     /// Transactions with locks or intents: they are kept alive by heartbeats.
     pub alive: Mutex<HashMap<TxnId, Weak<Transaction>>>,
+    /// What deadlock detection should know besides the lock tables.
+    pub other_waits: Mutex<Option<OtherWaits>>,
 }
 
 impl TxnCoordinator {
@@ -61,8 +67,14 @@ impl TxnCoordinator {
         let sender = RangeSender::start(store, evaluator.clone(), transport, peers, tuning);
         let oracle = OracleClient::new(sender.clone());
         evaluator.connect(oracle.clone());
-        let shared = Arc::new(Shared { sender, oracle, alive: Mutex::default() });
+        let shared = Arc::new(Shared {
+            sender,
+            oracle,
+            alive: Mutex::default(),
+            other_waits: Mutex::default(),
+        });
         tokio::spawn(send_heartbeats(Arc::downgrade(&shared)));
+        tokio::spawn(report_waits(Arc::downgrade(&shared)));
         Arc::new(Self { shared })
     }
 
@@ -103,6 +115,10 @@ async fn send_heartbeats(shared: Weak<Shared>) {
         let alive: Vec<Arc<Transaction>> =
             shared.alive.lock().values().filter_map(Weak::upgrade).collect();
         for txn in alive.into_iter().filter(|txn| txn.age() >= HEARTBEAT_INTERVAL) {
+            if txn.has_advisory_locks() {
+                let txn = txn.clone();
+                tokio::spawn(async move { txn.reassert().await });
+            }
             for key in txn.heartbeat_keys() {
                 let shared = shared.clone();
                 let id = txn.id();
@@ -117,12 +133,39 @@ async fn send_heartbeats(shared: Weak<Shared>) {
     }
 }
 
+/// Tells the detector who has waited for an interval at least; ends the waits that it chooses.
+/// Where nobody waits nothing is sent, but for one report that says so.
+async fn report_waits(shared: Weak<Shared>) {
+    let (mut sequence, mut answered, mut told) = (0, 0, false);
+    loop {
+        tokio::time::sleep(WAITS_INTERVAL).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let waits = shared.sender.own_waits(true);
+        let tell = shared.other_waits.lock().clone();
+        let others = tell.map(|tell| tell()).unwrap_or_default();
+        let nothing = waits.is_empty() && others.is_empty();
+        if nothing && !told {
+            continue;
+        }
+        told = !nothing;
+        sequence += 1;
+        let node = shared.sender.node();
+        let report = WaitReport { node, sequence, answered, waits, others };
+        let request = RangeRequest::ReportWaits(report);
+        match shared.sender.to_range(SYSTEM_RANGE, request).await {
+            Ok(RangeResponse::Victims(victims)) => {
+                answered = sequence;
+                victims.iter().for_each(|victim| shared.sender.give_way(victim));
+            }
+            Ok(other) => tracing::warn!("a report of waits was answered by {other:?}"),
+            Err(error) => tracing::debug!(%error, "waits not reported"),
+        }
+    }
+}
+
 #[async_trait]
 impl KvStore for TxnCoordinator {
     async fn begin(&self, options: TxnOptions) -> KvResult<Arc<dyn KvTransaction>> {
-        if options.isolation == IsolationLevel::Serializable {
-            return Err(KvError::Internal("SERIALIZABLE is not supported yet".into()));
-        }
         let id = TxnId(self.shared.oracle.draw().await?.0);
         Ok(Transaction::begin(self.shared.clone(), id, options))
     }
@@ -165,6 +208,36 @@ impl KvStore for TxnCoordinator {
             next = Some(descriptor.span.end.clone()).filter(|end| !end.is_empty());
         }
         Ok(if in_progress { TxnStatus::InProgress } else { TxnStatus::Unknown })
+    }
+
+    async fn lock_waits(&self) -> KvResult<Vec<LockWait>> {
+        let reported = self.shared.sender.to_range(SYSTEM_RANGE, RangeRequest::ListWaits).await;
+        let reported = match reported {
+            Ok(RangeResponse::Waits(waits)) => waits,
+            Ok(other) => return Err(surprise("a list of waits", &other)),
+            Err(error) => {
+                // Whoever looks at a cluster in trouble is shown what is known here.
+                tracing::debug!(%error, "waits on other nodes are not known");
+                Vec::new()
+            }
+        };
+        let mut waits = self.shared.sender.own_waits(false);
+        for wait in reported {
+            if !waits.iter().any(|own| own.waiter == wait.waiter && own.key == wait.key) {
+                waits.push(wait);
+            }
+        }
+        let waits = waits.into_iter().map(|wait| LockWait {
+            waiter: wait.waiter,
+            key: wait.key,
+            mode: wait.mode,
+            blockers: wait.blockers,
+        });
+        Ok(waits.collect())
+    }
+
+    fn watch_waits(&self, others: OtherWaits) {
+        *self.shared.other_waits.lock() = Some(others);
     }
 
     async fn split_at(&self, key: &Key) -> KvResult<()> {

@@ -17,14 +17,8 @@ impl Shared {
         foreign: Vec<ForeignIntent>,
         attempt: u32,
     ) -> KvResult<()> {
-        let mut by_txn: BTreeMap<(TxnId, Key), (Timestamp, Vec<Key>)> = BTreeMap::new();
-        for intent in foreign {
-            let (seen, keys) = by_txn.entry((intent.txn, intent.primary)).or_default();
-            *seen = intent.min_commit.max(*seen);
-            keys.push(intent.key);
-        }
         let mut undecided = false;
-        for ((txn, primary), (seen, keys)) in by_txn {
+        for ((txn, primary), (seen, keys)) in by_transaction(foreign) {
             let now = self.oracle.draw().await?;
             let request = RangeRequest::QueryTxn { txn, primary: primary.clone(), seen, now };
             let outcome = match self.decided(&primary, request).await? {
@@ -85,4 +79,17 @@ impl Shared {
             }
         }
     }
+}
+
+/// By transaction and primary: the highest `min_commit`, and the keys.
+pub(crate) fn by_transaction(
+    foreign: Vec<ForeignIntent>,
+) -> BTreeMap<(TxnId, Key), (Timestamp, Vec<Key>)> {
+    let mut by_txn: BTreeMap<(TxnId, Key), (Timestamp, Vec<Key>)> = BTreeMap::new();
+    for intent in foreign {
+        let (seen, keys) = by_txn.entry((intent.txn, intent.primary)).or_default();
+        *seen = intent.min_commit.max(*seen);
+        keys.push(intent.key);
+    }
+    by_txn
 }

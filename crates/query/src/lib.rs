@@ -5,6 +5,7 @@
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
 //! bulk.rs          transactions that write ahead of their commit, for their size
 //! commit.rs        one phase or two; outcomes that are unknown
+//! validate.rs      SERIALIZABLE: nothing that was read has changed
 //! intents.rs       other transactions' leftovers in the way
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
 //! range_cache.rs   which range has a key, who led it
@@ -22,6 +23,7 @@ mod oracle_client;
 mod range_cache;
 mod sender;
 mod transaction;
+mod validate;
 
 pub use coordinator::{TXN_BYTES_MAX, TxnCoordinator, VALUE_BYTES_MAX};
 pub use oracle_client::OracleClient;

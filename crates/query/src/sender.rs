@@ -15,7 +15,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::{Handler, Transport, TransportError};
 use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
-use replication::evaluate::{Evaluator, Group, RangeError, RangeRequest, RangeResponse};
+use replication::evaluate::{
+    Evaluator, Group, RangeError, RangeRequest, RangeResponse, Victim, WaitEdge,
+};
 use replication::{
     Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
 };
@@ -133,6 +135,15 @@ impl RangeSender {
         let service = RangeService(Arc::downgrade(&sender));
         sender.transport.register(RANGE_SERVICE, Arc::new(service));
         sender
+    }
+
+    /// The waits in this node's queues; `again`: those of the last such call that go on.
+    pub(crate) fn own_waits(&self, again: bool) -> Vec<WaitEdge> {
+        self.evaluator.waits(again)
+    }
+
+    pub(crate) fn give_way(&self, victim: &Victim) {
+        self.evaluator.give_way(victim);
     }
 
     pub(crate) fn try_draw(&self) -> Option<core_domain::Timestamp> {
@@ -454,6 +465,9 @@ impl RangeSender {
                 timeout += wait;
             }
             RangeRequest::Commit { .. }
+            | RangeRequest::CommitValidated(_)
+            | RangeRequest::Validate { .. }
+            | RangeRequest::PushTxn { .. }
             | RangeRequest::Prewrite { .. }
             | RangeRequest::CommitPrimary { .. }
             | RangeRequest::Resolve { .. }
@@ -471,6 +485,11 @@ impl RangeSender {
             | RangeRequest::OwnGet { .. }
             | RangeRequest::OwnScan { .. }
             | RangeRequest::Release { .. }
+            | RangeRequest::ReleaseKeys { .. }
+            | RangeRequest::Reassert { .. }
+            | RangeRequest::ReportWaits(_)
+            | RangeRequest::ListWaits
+            | RangeRequest::WeakenKeys { .. }
             | RangeRequest::Heartbeat { .. }
             | RangeRequest::Draw { .. } => {}
         }
@@ -587,6 +606,7 @@ fn wait_left(request: &RangeRequest, since: Instant) -> Option<Duration> {
 fn has_effects(request: &RangeRequest) -> bool {
     match request {
         RangeRequest::Commit { .. }
+        | RangeRequest::CommitValidated(_)
         | RangeRequest::Prewrite { .. }
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }
@@ -602,8 +622,15 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::OwnScan { .. }
         | RangeRequest::Lock { .. }
         | RangeRequest::QueryTxn { .. }
+        | RangeRequest::PushTxn { .. }
+        | RangeRequest::Validate { .. }
         | RangeRequest::FindTxn { .. }
         | RangeRequest::Release { .. }
+        | RangeRequest::ReleaseKeys { .. }
+        | RangeRequest::Reassert { .. }
+        | RangeRequest::ReportWaits(_)
+        | RangeRequest::ListWaits
+        | RangeRequest::WeakenKeys { .. }
         | RangeRequest::Heartbeat { .. }
         | RangeRequest::Draw { .. } => false,
     }

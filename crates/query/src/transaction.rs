@@ -11,18 +11,22 @@ use crate::bulk::{Bulk, check_savepoint, roll_back_bulk};
 use crate::coordinator::{MEMORY_BYTES_MAX, Shared, TXN_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::sender::{Served, kv_error};
 use async_trait::async_trait;
+use core_domain::write_buffer::covered_span;
 use core_domain::{
     CommitReceipt, ConsistencyLevel, Guarantee, IsolationLevel, Key, KvError, KvResult,
-    KvTransaction, LockMode, LockedValue, RangeId, ReadAt, SavepointId, ScanOptions, ScanPage,
-    Span, Timestamp, TxnId, TxnOptions, Value, WaitPolicy, WriteBuffer,
+    KvTransaction, LockMode, LockedValue, RangeId, ReadAt, ReadSet, SavepointId, ScanOptions,
+    ScanPage, Span, Timestamp, TxnId, TxnOptions, Value, WaitPolicy, WriteBuffer,
 };
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use replication::RangeDescriptor;
-use replication::evaluate::{RangeError, RangeRequest, RangeResponse};
+use replication::evaluate::{RangeError, RangeRequest, RangeResponse, TXN_EXPIRY};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
+
+/// A wait after which an advisory lock is confirmed before its holder goes on.
+const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Transaction {
     pub(crate) shared: Arc<Shared>,
@@ -34,18 +38,26 @@ pub(crate) struct Transaction {
     /// Set by the first part that is written ahead of the commit.
     pub(crate) bulk: OnceLock<Arc<Bulk>>,
     memory_bytes_max: AtomicU64,
+    /// Advisory locks are either asserted or given back.
+    turn: tokio::sync::Mutex<()>,
 }
 
 pub(crate) struct TxnState {
     pub snapshot: Option<Timestamp>,
     pub buffer: WriteBuffer,
     pub locked: HashMap<Key, HeldLock>,
+    /// What was asked for since there have been savepoints, oldest first.
+    lock_steps: Vec<LockStep>,
     /// One key of every range where locks were asked for: where to release.
     pub touched: HashMap<RangeId, Key>,
     /// What the buffer's writes up to here wrote is sent: no savepoint before it can be gone back to.
     pub sent_upto: u64,
+    /// What a SERIALIZABLE transaction that may write has read.
+    pub reads: Option<Box<ReadSet>>,
     /// No more statements.
     pub ended: bool,
+    /// When the leaders last confirmed the advisory locks; `None`: there are none.
+    pub confirmed: Option<Instant>,
     guarantee: Guarantee,
 }
 
@@ -54,6 +66,40 @@ pub(crate) struct TxnState {
 pub(crate) struct HeldLock {
     pub mode: LockMode,
     pub seen: Timestamp,
+}
+
+/// A lock that was asked for, or asked to be stronger, after a savepoint.
+struct LockStep {
+    /// The latest one at the time.
+    savepoint: SavepointId,
+    key: Key,
+    /// What was held of the key before.
+    before: Option<LockMode>,
+}
+
+impl TxnState {
+    /// Forgets what was locked since `savepoint`: keys to be freed, and those to be held in a weaker
+    /// mode again.
+    fn undo_locks(&mut self, savepoint: SavepointId) -> (Vec<Key>, Vec<(Key, LockMode)>) {
+        let mut before = HashMap::new();
+        while let Some(step) = self.lock_steps.pop_if(|step| step.savepoint >= savepoint) {
+            // The oldest step of a key is what counts.
+            before.insert(step.key, step.before);
+        }
+        let (mut freed, mut weakened) = (Vec::new(), Vec::new());
+        for (key, mode) in before {
+            match (mode, self.locked.get_mut(&key)) {
+                (Some(mode), Some(held)) => {
+                    held.mode = mode;
+                    weakened.push((key, mode));
+                }
+                // Unlocked since.
+                (Some(_), None) => {}
+                (None, _) => freed.push(key),
+            }
+        }
+        (freed, weakened)
+    }
 }
 
 impl Transaction {
@@ -66,13 +112,17 @@ impl Transaction {
             me: me.clone(),
             bulk: OnceLock::new(),
             memory_bytes_max: AtomicU64::new(MEMORY_BYTES_MAX),
+            turn: tokio::sync::Mutex::default(),
             state: Mutex::new(TxnState {
                 snapshot: None,
                 buffer: WriteBuffer::default(),
                 locked: HashMap::new(),
+                lock_steps: Vec::new(),
                 touched: HashMap::new(),
                 sent_upto: 0,
+                reads: tracks_reads(options).then(Box::default),
                 ended: false,
+                confirmed: None,
                 guarantee: Guarantee::default(),
             }),
         })
@@ -91,6 +141,10 @@ impl Transaction {
         self.state.lock().touched.values().cloned().collect()
     }
 
+    pub(crate) fn has_advisory_locks(&self) -> bool {
+        self.state.lock().confirmed.is_some()
+    }
+
     pub(crate) fn touch(&self, range: RangeId, key: &Key) {
         let first = {
             let mut state = self.state.lock();
@@ -104,10 +158,100 @@ impl Transaction {
     }
 
     fn running(&self) -> KvResult<()> {
-        match self.state.lock().ended {
+        let mut state = self.state.lock();
+        if state.confirmed.is_some_and(|at| at.elapsed() >= TXN_EXPIRY) {
+            // The leaders may have given its advisory locks to others.
+            state.ended = true;
+        }
+        match state.ended {
             true => Err(KvError::Aborted { txn: self.id }),
             false => Ok(()),
         }
+    }
+
+    /// Notes for the commit what was read; `spans` is not asked where nothing has to be noted.
+    fn note_reads<I: IntoIterator<Item = Span>>(&self, at: Timestamp, spans: impl FnOnce() -> I) {
+        if !tracks_reads(self.options) {
+            return;
+        }
+        if let Some(reads) = &mut self.state.lock().reads {
+            spans().into_iter().for_each(|span| reads.note(span, at));
+        }
+    }
+
+    /// An advisory lock that was asked for at `asked` has been granted: when did the leader say so?
+    async fn confirm(&self, asked: Instant) -> KvResult<()> {
+        if asked.elapsed() <= CONFIRM_AFTER {
+            let mut state = self.state.lock();
+            state.confirmed = state.confirmed.map(|at| at.min(asked));
+            return Ok(());
+        }
+        // The answer may be old: what counts is that the lock is held now.
+        let now = Instant::now();
+        self.reassert().await;
+        {
+            let mut state = self.state.lock();
+            let confirmed = state.confirmed.is_none_or(|at| at >= now);
+            state.ended |= !confirmed;
+        }
+        self.running()
+    }
+
+    /// Tells the leader that the advisory locks are held. Once one is lost, every call is refused.
+    pub(crate) async fn reassert(&self) {
+        // What has lapsed is not asserted: others may have had it since.
+        if self.running().is_err() {
+            return;
+        }
+        let _turn = self.turn.lock().await;
+        let asserted: Vec<(Key, LockMode)> = {
+            let state = self.state.lock();
+            let advisory = state.locked.iter().filter(|(key, _)| key.is_advisory());
+            advisory.map(|(key, held)| (key.clone(), held.mode)).collect()
+        };
+        if asserted.is_empty() {
+            return;
+        }
+        let sent = Instant::now();
+        let answer = self.assert_all(asserted).await;
+        let mut state = self.state.lock();
+        match answer {
+            Ok(()) => state.confirmed = state.confirmed.map(|at| at.max(sent)),
+            Err(KvError::Aborted { .. }) => {
+                tracing::warn!(txn = %self.id, "an advisory lock was lost");
+                state.ended = true;
+            }
+            Err(error) => tracing::debug!(txn = %self.id, %error, "locks not asserted"),
+        }
+    }
+
+    /// Sends each range its share of `left` in one request.
+    async fn ask_each_range<T: Clone>(
+        &self,
+        mut left: Vec<T>,
+        key: impl Fn(&T) -> &Key,
+        request: impl Fn(Vec<T>) -> RangeRequest,
+    ) -> KvResult<()> {
+        while let Some(first) = left.first() {
+            let descriptor = self.shared.sender.locate(key(first)).await?;
+            let (here, elsewhere): (Vec<T>, Vec<T>) =
+                left.into_iter().partition(|item| descriptor.span.contains(key(item)));
+            left = elsewhere;
+            if self.ask(&descriptor, request(here.clone())).await?.is_none() {
+                left.extend(here);
+            }
+        }
+        Ok(())
+    }
+
+    async fn assert_all(&self, locks: Vec<(Key, LockMode)>) -> KvResult<()> {
+        let request = |locks| RangeRequest::Reassert { txn: self.id, locks };
+        self.ask_each_range(locks, |(key, _)| key, request).await
+    }
+
+    async fn release_keys(&self, keys: Vec<Key>) -> KvResult<()> {
+        let request = |keys| RangeRequest::ReleaseKeys { txn: self.id, keys };
+        self.ask_each_range(keys, |key| key, request).await
     }
 
     async fn timestamp(&self, at: ReadAt) -> KvResult<Timestamp> {
@@ -251,6 +395,19 @@ impl Transaction {
         }
     }
 
+    /// Remembers what is about to be locked, if there is a savepoint: a request that fails or is given
+    /// up may have locked some of it.
+    fn note_steps(&self, keys: &[Key], mode: LockMode) {
+        let mut state = self.state.lock();
+        let Some(savepoint) = state.buffer.last_savepoint() else { return };
+        for key in keys {
+            let before = state.locked.get(key).map(|held| held.mode);
+            if before.is_none_or(|before| before < mode) {
+                state.lock_steps.push(LockStep { savepoint, key: key.clone(), before });
+            }
+        }
+    }
+
     /// Remembers a lock; own writes lie over the committed value.
     fn note_lock(&self, key: &Key, mode: LockMode, locked: LockedValue) -> KvResult<LockedValue> {
         let LockedValue::Locked { value, committed_at } = locked else { return Ok(locked) };
@@ -258,12 +415,19 @@ impl Transaction {
         if state.ended {
             return Err(KvError::Aborted { txn: self.id });
         }
-        let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
-        held.mode = held.mode.max(mode);
-        if held.seen != committed_at {
-            // The lock was lost in between and somebody else wrote.
-            return Err(KvError::Conflict { key: key.clone(), other: TxnId::default() });
+        if key.is_advisory() {
+            state.confirmed.get_or_insert_with(Instant::now);
         }
+        let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
+        if held.seen != committed_at {
+            if held.mode != LockMode::KeyShare || value.is_none() {
+                // The lock was lost in between and somebody else wrote.
+                return Err(KvError::Conflict { key: key.clone(), other: TxnId::default() });
+            }
+            // Others may change the rest of a row whose key is held.
+            held.seen = committed_at;
+        }
+        held.mode = held.mode.max(mode);
         let value = match state.buffer.get(key) {
             Some(own) => own.clone(),
             None => value,
@@ -307,8 +471,14 @@ impl Transaction {
         state.ended = true;
         state.buffer.clear();
         state.locked.clear();
+        state.lock_steps.clear();
         std::mem::take(&mut state.touched).into_values().collect()
     }
+}
+
+/// What is declared to be read-only is serialised at its snapshot.
+pub(crate) fn tracks_reads(options: TxnOptions) -> bool {
+    options.isolation == IsolationLevel::Serializable && !options.read_only
 }
 
 fn check_size(what: &str, bytes: u64, bytes_max: u64) -> KvResult<()> {
@@ -375,6 +545,7 @@ impl KvTransaction for Transaction {
         }
         let at = self.timestamp(at).await?;
         let mut values = self.read(std::slice::from_ref(key), at).await?;
+        self.note_reads(at, || [Span::point(key.clone())]);
         Ok(values.pop().flatten())
     }
 
@@ -394,7 +565,9 @@ impl KvTransaction for Transaction {
             true => Vec::new(),
             false => {
                 let at = self.timestamp(at).await?;
-                self.read(&foreign, at).await?
+                let values = self.read(&foreign, at).await?;
+                self.note_reads(at, || foreign.into_iter().map(Span::point));
+                values
             }
         }
         .into_iter();
@@ -408,7 +581,9 @@ impl KvTransaction for Transaction {
         }
         let at = self.timestamp(options.read_at).await?;
         let page = self.read_page(span, &options, at).await?;
-        Ok(self.state.lock().buffer.merge(span, &options, page))
+        let page = self.state.lock().buffer.merge(span, &options, page);
+        self.note_reads(at, || [covered_span(span, options.reverse, page.rest.as_ref())]);
+        Ok(page)
     }
 
     async fn lock(
@@ -427,6 +602,7 @@ impl KvTransaction for Transaction {
             let left = &keys[answers.len()..];
             let descriptor = self.shared.sender.locate(&left[0]).await?;
             let run = left.iter().take_while(|key| descriptor.span.contains(key)).count().max(1);
+            self.note_steps(&left[..run], mode);
             let Some(locked) = self.lock_in_range(&descriptor, &left[..run], mode, wait).await?
             else {
                 continue;
@@ -435,8 +611,37 @@ impl KvTransaction for Transaction {
                 answers.push(self.note_lock(key, mode, locked)?);
             }
         }
-        self.state.lock().guarantee.waited += started.elapsed();
+        let waited = started.elapsed();
+        self.state.lock().guarantee.waited += waited;
+        if keys.first().is_some_and(Key::is_advisory) {
+            Box::pin(self.confirm(started)).await?;
+        }
         Ok(answers)
+    }
+
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
+        self.running()?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // What is being asserted is held, until that is done.
+        let _turn = match self.has_advisory_locks() {
+            true => Some(self.turn.lock().await),
+            false => None,
+        };
+        let unwritten: Vec<Key> = {
+            let mut state = self.state.lock();
+            let unwritten = keys.iter().filter(|key| state.buffer.get(key).is_none());
+            let unwritten: Vec<Key> = unwritten.cloned().collect();
+            for key in &unwritten {
+                state.locked.remove(key);
+            }
+            if state.confirmed.is_some() && !state.locked.keys().any(Key::is_advisory) {
+                state.confirmed = None;
+            }
+            unwritten
+        };
+        self.release_keys(unwritten).await
     }
 
     fn put(&self, key: Key, value: Value) -> KvResult<()> {
@@ -457,6 +662,16 @@ impl KvTransaction for Transaction {
         check_savepoint(state.sent_upto, savepoint.0)?;
         state.buffer.rollback_to(savepoint);
         Ok(())
+    }
+
+    async fn release_since(&self, savepoint: SavepointId) -> KvResult<()> {
+        self.running()?;
+        let (freed, weakened) = self.state.lock().undo_locks(savepoint);
+        if !freed.is_empty() {
+            self.unlock(&freed).await?;
+        }
+        let request = |locks| RangeRequest::WeakenKeys { txn: self.id, locks };
+        self.ask_each_range(weakened, |(key, _)| key, request).await
     }
 
     fn buffered_bytes(&self) -> u64 {

@@ -213,6 +213,75 @@ async fn a_dropped_transaction_leaves_nothing() {
     assert_eq!(get(&kv, "x").await, None);
 }
 
+/// Back at a savepoint, what was locked since is free, what was made stronger is as weak as before,
+/// and what was locked before stays; also where nothing was written between two savepoints.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_savepoint_gives_back_the_locks_taken_since() {
+    let cluster = Cluster::start(&[1]).await;
+    let kv = cluster.kv(1);
+    kv.split_at(&key("m")).await.unwrap();
+    put(&kv, &[("a", "1"), ("b", "2"), ("c", "3"), ("z", "4")]).await.unwrap();
+    let txn = begin(&kv).await;
+    let outer = txn.savepoint();
+    txn.lock(&[key("a"), key("b")], LockMode::Share, WAIT).await.unwrap();
+    let inner = txn.savepoint();
+    let since = [key("b"), key("c"), key("z")];
+    txn.lock(&since, LockMode::Exclusive, WAIT).await.unwrap();
+    txn.put(key("c"), value("30")).unwrap();
+    let waiter = begin(&kv).await;
+    let waiting = {
+        let waiter = waiter.clone();
+        tokio::spawn(async move { waiter.lock(&[key("b")], LockMode::Share, WAIT).await })
+    };
+    txn.rollback_to(inner).unwrap();
+    txn.release_since(inner).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    let now = WaitPolicy::NoWait;
+    waiter.lock(&[key("c"), key("z")], LockMode::Exclusive, now).await.unwrap();
+    for held in ["a", "b"] {
+        let refused = waiter.lock(&[key(held)], LockMode::Exclusive, now).await.unwrap_err();
+        assert!(matches!(refused, KvError::LockNotAvailable { .. }), "{held}: {refused}");
+    }
+    // Of a request that fails, some may have been locked.
+    let some = txn.lock(&[key("d"), key("z")], LockMode::Exclusive, now).await.unwrap_err();
+    assert!(matches!(some, KvError::LockNotAvailable { .. }), "{some}");
+    txn.release_since(inner).await.unwrap();
+    waiter.lock(&[key("d")], LockMode::Exclusive, now).await.unwrap();
+    waiter.rollback().await;
+    // Taken again after the return, and given back by the next one.
+    txn.lock(&[key("z")], LockMode::Exclusive, WAIT).await.unwrap();
+    txn.rollback_to(outer).unwrap();
+    txn.release_since(outer).await.unwrap();
+    assert_eq!(cluster.nodes[&1].evaluator.locked_keys(), 0);
+    add(&txn, "a", 1).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(get(&kv, "a").await.as_deref(), Some("2"));
+}
+
+/// Who holds a key from being removed and who changes the rest of its row both commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_only_held_may_get_new_versions() {
+    let cluster = Cluster::start(&[1]).await;
+    let kv = cluster.kv(1);
+    put(&kv, &[("parent", "1")]).await.unwrap();
+    let child = begin(&kv).await;
+    child.lock(&[key("parent")], LockMode::KeyShare, WAIT).await.unwrap();
+    let later = begin(&kv).await;
+    later.lock(&[key("parent")], LockMode::KeyShare, WAIT).await.unwrap();
+    let other = begin(&kv).await;
+    other.lock(&[key("parent")], LockMode::NoKeyExclusive, WAIT).await.unwrap();
+    other.put(key("parent"), value("2")).unwrap();
+    other.commit().await.unwrap();
+    child.put(key("child"), value("of parent")).unwrap();
+    child.commit().await.unwrap();
+    // Taking a stronger lock shows the newest version, which is then the one that counts.
+    let locked = later.lock(&[key("parent")], LockMode::NoKeyExclusive, WAIT).await.unwrap();
+    assert!(matches!(&locked[0], LockedValue::Locked { value: Some(v), .. } if *v == value("2")));
+    later.put(key("parent"), value("3")).unwrap();
+    later.commit().await.unwrap();
+    assert_eq!(get(&kv, "parent").await.as_deref(), Some("3"));
+}
+
 /// Far more than one log entry may hold: intents in parts, one decision.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_transaction_is_all_there_or_not_at_all() {
@@ -373,4 +442,29 @@ async fn an_undecided_transaction_of_a_dead_coordinator_is_rolled_back_and_stays
         assert!(refused.is_err(), "{refused:?}");
     }
     put(&kv, &[("a", "next"), ("z", "next")]).await.unwrap();
+}
+
+/// What is unlocked is another's at once; what was written stays locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn single_keys_are_unlocked_and_written_ones_are_not() {
+    let cluster = Cluster::start(&[1]).await;
+    let kv = cluster.kv(1);
+    kv.split_at(&key("m")).await.unwrap();
+    let txn = begin(&kv).await;
+    let keys = [key("a"), key("b"), key("z")];
+    txn.lock(&keys, LockMode::Exclusive, WAIT).await.unwrap();
+    txn.put(key("b"), value("1")).unwrap();
+    let waiter = begin(&kv).await;
+    let waiting = {
+        let waiter = waiter.clone();
+        tokio::spawn(async move { waiter.lock(&[key("z")], LockMode::Share, WAIT).await })
+    };
+    txn.unlock(&[key("z"), key("b"), key("a"), key("never")]).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    waiter.lock(&[key("a")], LockMode::Exclusive, WaitPolicy::NoWait).await.unwrap();
+    let refused = waiter.lock(&[key("b")], LockMode::Share, WaitPolicy::NoWait).await.unwrap_err();
+    assert!(matches!(refused, KvError::LockNotAvailable { .. }), "{refused}");
+    txn.commit().await.unwrap();
+    waiter.commit().await.unwrap();
+    assert_eq!(cluster.nodes[&1].evaluator.locked_keys(), 0);
 }

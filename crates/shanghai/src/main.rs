@@ -43,6 +43,8 @@ fn main() -> ExitCode {
             .enable_all()
             // Binding and evaluating recurse; depth is bounded, the frames are large.
             .thread_stack_size(8 << 20)
+            // A session that waits within an expression, for an advisory lock or asleep, keeps one.
+            .max_blocking_threads(4096)
             .build()?;
         runtime.block_on(node::run(config))
     });

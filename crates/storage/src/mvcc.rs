@@ -360,6 +360,24 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
+    /// The next key of a forward scan whose newest visible version, a deletion included, is younger
+    /// than `since`.
+    ///
+    /// # Errors
+    /// Of the disk, or `Corruption`.
+    pub fn next_change(&mut self, since: Timestamp) -> StorageResult<Option<(Key, Version)>> {
+        assert!(!self.reverse, "changes are looked for forwards");
+        while self.cursor.valid() {
+            if let Some((key, version)) = self.forward()?
+                && version.commit > since
+            {
+                return Ok(Some((key, version)));
+            }
+        }
+        self.cursor.status()?;
+        Ok(None)
+    }
+
     /// Stands on the newest version of a key; leaves on the newest version of the next one.
     fn forward(&mut self) -> StorageResult<Option<(Key, Version)>> {
         let (key, prefix) = decode_key(self.cursor.key())?;
@@ -573,13 +591,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_pinned_to_its_moment() {
+    fn a_snapshot_is_pinned_to_its_moment() {
         both(|engine| {
             put(engine, b"a", 10, Some(b"old"));
             let snapshot = engine.snapshot();
-            let mut reader = PointReader::new(engine, 1);
             put(engine, b"a", 20, Some(b"new"));
-            assert_eq!(reader.newest(&key("a")).unwrap().unwrap().commit, Timestamp(10));
             assert_eq!(newest(&*snapshot, &key("a")).unwrap().unwrap().commit, Timestamp(10));
             assert_eq!(newest(engine, &key("a")).unwrap().unwrap().commit, Timestamp(20));
         });

@@ -31,7 +31,7 @@ const ENTRY_BYTES: usize = 72;
 
 /// One write more that has begun, in a shard's state; above it are those that have ended.
 const BEGUN: u64 = 1;
-const ENDED: u64 = 1 << 16;
+const ENDED: u64 = 1 << 32;
 
 pub struct RowCache {
     shards: Box<[Mutex<Shard>]>,

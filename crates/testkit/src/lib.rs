@@ -6,15 +6,19 @@
 //! postgres.rs       a PostgreSQL of Debian's, as the reference
 //! client.rs         psql and pgbench as child processes
 //! slt.rs            .slt scripts against either server
+//! conversation.rs   several sessions interleaved by a script, against either server
+//! simple_client.rs  a session that keeps command tags
 //! ```
 //!
 //! Invariants, as absences: nothing here is linked into the binary; nothing listens beyond
 //! loopback; no process outlives the value that started it.
 
 pub mod client;
+pub mod conversation;
 pub mod memory_kv;
 pub mod node_process;
 pub mod postgres;
+pub mod simple_client;
 pub mod slt;
 
 pub use client::{Server, pgbench, psql, psql_file};

@@ -14,11 +14,12 @@
 //! transaction ends. Queues are not fair here; those of the real leaders are.
 
 use async_trait::async_trait;
-use core_domain::write_buffer::rest_after;
+use core_domain::write_buffer::{covered_span, rest_after};
 use core_domain::{
     Clock, CommitReceipt, Guarantee, IsolationLevel, Key, KvError, KvResult, KvStore,
-    KvTransaction, LockMode, LockedValue, ReadAt, SavepointId, ScanOptions, ScanPage, Span,
-    SystemClock, Timestamp, TxnId, TxnOptions, TxnStatus, Value, WaitPolicy, WriteBuffer,
+    KvTransaction, LockMode, LockWait, LockedValue, OtherWaits, ReadAt, ReadSet, SavepointId,
+    ScanOptions, ScanPage, Span, SystemClock, Timestamp, TxnId, TxnOptions, TxnStatus, Value,
+    WaitPolicy, WriteBuffer,
 };
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -44,6 +45,7 @@ struct Shared {
     /// Told whenever locks are released.
     released: Notify,
     clock: SystemClock,
+    others: Mutex<Option<OtherWaits>>,
 }
 
 /// The store. Clones share everything.
@@ -64,6 +66,7 @@ impl MemoryKv {
             state: Mutex::default(),
             released: Notify::new(),
             clock: SystemClock::default(),
+            others: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -129,6 +132,21 @@ impl State {
         page
     }
 
+    /// Nothing that `txn` has read was changed by others.
+    fn validate(&self, txn: TxnId, reads: ReadSet) -> KvResult<()> {
+        for read in reads.into_spans() {
+            let changed = self.versions.iter().find_map(|(key, versions)| {
+                let (commit, (start, _)) = versions.last_key_value()?;
+                let changed = read.span.contains(key) && *commit > read.since && *start != txn;
+                changed.then(|| (key.clone(), *start))
+            });
+            if let Some((key, other)) = changed {
+                return Err(KvError::Conflict { key, other });
+            }
+        }
+        Ok(())
+    }
+
     /// Another transaction that stands in the way of `txn` locking `key`.
     fn blocker(&self, txn: TxnId, key: &Key, mode: LockMode) -> Option<TxnId> {
         let holders = self.locks.get(key)?;
@@ -139,18 +157,26 @@ impl State {
     }
 
     /// Whether waiting for `key` would close a circle back to `txn`.
-    fn would_deadlock(&self, txn: TxnId, key: &Key, mode: LockMode) -> bool {
+    fn would_deadlock(
+        &self,
+        txn: TxnId,
+        key: &Key,
+        mode: LockMode,
+        others: &[(TxnId, TxnId)],
+    ) -> bool {
         let mut seen = HashSet::new();
         let mut open = self.blockers(txn, key, mode);
         while let Some(holder) = open.pop() {
             if holder == txn {
                 return true;
             }
-            if seen.insert(holder)
-                && let Some((key, mode)) = self.waits.get(&holder)
-            {
+            if !seen.insert(holder) {
+                continue;
+            }
+            if let Some((key, mode)) = self.waits.get(&holder) {
                 open.extend(self.blockers(holder, key, *mode));
             }
+            open.extend(others.iter().filter(|(first, _)| *first == holder).map(|(_, next)| *next));
         }
         false
     }
@@ -177,7 +203,12 @@ impl KvStore for MemoryKv {
             id,
             options,
             shared: self.shared.clone(),
-            own: Mutex::new(Own { snapshot: None, buffer: WriteBuffer::default(), ended: false }),
+            own: Mutex::new(Own {
+                snapshot: None,
+                buffer: WriteBuffer::default(),
+                reads: ReadSet::default(),
+                ended: false,
+            }),
         }))
     }
 
@@ -188,6 +219,21 @@ impl KvStore for MemoryKv {
     async fn txn_status(&self, txn: TxnId) -> KvResult<TxnStatus> {
         let state = self.shared.state.lock();
         Ok(state.outcomes.get(&txn).copied().unwrap_or(TxnStatus::Unknown))
+    }
+
+    async fn lock_waits(&self) -> KvResult<Vec<LockWait>> {
+        let state = self.shared.state.lock();
+        let waits = state.waits.iter().map(|(waiter, (key, mode))| LockWait {
+            waiter: *waiter,
+            key: key.clone(),
+            mode: *mode,
+            blockers: state.blockers(*waiter, key, *mode),
+        });
+        Ok(waits.collect())
+    }
+
+    fn watch_waits(&self, others: OtherWaits) {
+        *self.shared.others.lock() = Some(others);
     }
 
     async fn split_at(&self, _key: &Key) -> KvResult<()> {
@@ -203,6 +249,8 @@ impl KvStore for MemoryKv {
 struct Own {
     snapshot: Option<Timestamp>,
     buffer: WriteBuffer,
+    /// What a SERIALIZABLE transaction has read.
+    reads: ReadSet,
     ended: bool,
 }
 
@@ -234,6 +282,7 @@ impl MemoryTransaction {
             let released = self.shared.released.notified();
             tokio::pin!(released);
             released.as_mut().enable();
+            let others = self.shared.others.lock().clone().map(|tell| tell()).unwrap_or_default();
             let _waiting = {
                 let own = self.own.lock();
                 let mut state = self.shared.state.lock();
@@ -247,7 +296,7 @@ impl MemoryTransaction {
                     WaitPolicy::SkipLocked => return Ok(LockedValue::Skipped),
                     WaitPolicy::Wait(_) => {}
                 }
-                if state.would_deadlock(self.id, key, mode) {
+                if state.would_deadlock(self.id, key, mode, &others) {
                     return Err(KvError::Deadlock { key: key.clone(), waiter: self.id, holder });
                 }
                 state.waits.insert(self.id, (key.clone(), mode));
@@ -281,9 +330,9 @@ impl MemoryTransaction {
         }
         let newest = state.newest(key);
         if self.options.isolation != IsolationLevel::ReadCommitted
-            && mode != LockMode::KeyShare
-            && let (Some((commit, other, _)), Some(snapshot)) = (&newest, own.snapshot)
+            && let (Some((commit, other, value)), Some(snapshot)) = (&newest, own.snapshot)
             && *commit > snapshot
+            && (mode != LockMode::KeyShare || value.is_none())
         {
             return Err(KvError::Conflict { key: key.clone(), other: *other });
         }
@@ -336,7 +385,10 @@ impl KvTransaction for MemoryTransaction {
             return Ok(write.clone());
         }
         let at = self.timestamp(at);
-        Ok(self.shared.state.lock().read(key, at))
+        let mut own = self.own.lock();
+        let state = self.shared.state.lock();
+        self.note(&mut own, &state, Span::point(key.clone()), at);
+        Ok(state.read(key, at))
     }
 
     async fn multi_get(&self, keys: &[Key], at: ReadAt) -> KvResult<Vec<Option<Value>>> {
@@ -350,8 +402,11 @@ impl KvTransaction for MemoryTransaction {
     async fn scan(&self, span: &Span, options: ScanOptions) -> KvResult<ScanPage> {
         self.alive()?;
         let at = self.timestamp(options.read_at);
-        let page = self.shared.state.lock().scan(span, &options, at);
-        Ok(self.own.lock().buffer.merge(span, &options, page))
+        let mut own = self.own.lock();
+        let state = self.shared.state.lock();
+        let page = own.buffer.merge(span, &options, state.scan(span, &options, at));
+        self.note(&mut own, &state, covered_span(span, options.reverse, page.rest.as_ref()), at);
+        Ok(page)
     }
 
     async fn lock(
@@ -366,6 +421,20 @@ impl KvTransaction for MemoryTransaction {
             locked.push(self.lock_one(key, mode, wait).await?);
         }
         Ok(locked)
+    }
+
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
+        self.alive()?;
+        let own = self.own.lock();
+        let mut state = self.shared.state.lock();
+        for key in keys.iter().filter(|key| own.buffer.get(key).is_none()) {
+            if let Some(holders) = state.locks.get_mut(key) {
+                holders.retain(|(holder, _)| *holder != self.id);
+            }
+        }
+        state.locks.retain(|_, holders| !holders.is_empty());
+        self.shared.released.notify_waiters();
+        Ok(())
     }
 
     fn put(&self, key: Key, value: Value) -> KvResult<()> {
@@ -411,6 +480,9 @@ impl KvTransaction for MemoryTransaction {
         if state.nearly_full && grows {
             return Err(KvError::DiskFull("no space left on device".into()));
         }
+        if !own.buffer.is_empty() {
+            state.validate(self.id, std::mem::take(&mut own.reads))?;
+        }
         own.ended = true;
         let timestamp = if own.buffer.is_empty() {
             own.snapshot.unwrap_or(state.last)
@@ -431,6 +503,12 @@ impl KvTransaction for MemoryTransaction {
 }
 
 impl MemoryTransaction {
+    fn note(&self, own: &mut Own, state: &State, span: Span, at: Timestamp) {
+        if self.options.isolation == IsolationLevel::Serializable {
+            own.reads.note(span, at.min(state.last));
+        }
+    }
+
     fn abandon(&self) {
         let mut own = self.own.lock();
         if !std::mem::replace(&mut own.ended, true) {

@@ -112,3 +112,23 @@ async fn scans_page_through_committed_and_own_rows_in_both_directions() {
         assert_eq!(seen, if reverse { "ecba" } else { "abce" });
     }
 }
+
+/// Each reads what the other writes: both may commit below SERIALIZABLE, only one there.
+#[tokio::test]
+async fn anomaly_write_skew_up_to_repeatable_read_and_not_under_serializable() {
+    for (isolation, both) in
+        [(IsolationLevel::RepeatableRead, true), (IsolationLevel::Serializable, false)]
+    {
+        let store = MemoryKv::new();
+        write(&store, &[("a", "1"), ("b", "1")]).await;
+        let (first, second) = (begin(&store, isolation).await, begin(&store, isolation).await);
+        for (txn, reads, writes) in [(&first, "a", "b"), (&second, "b", "a")] {
+            txn.get(&key(reads), ReadAt::Snapshot).await.unwrap();
+            txn.lock(&[key(writes)], LockMode::Exclusive, WAIT).await.unwrap();
+            txn.put(key(writes), value("0")).unwrap();
+        }
+        first.commit().await.unwrap();
+        let late = second.commit().await;
+        assert_eq!(late.is_ok(), both, "{isolation:?}: {late:?}");
+    }
+}

@@ -203,6 +203,10 @@ pub trait SessionFacts: Send + Sync {
     fn cancel_backend(&self, _pid: i32, _terminate: bool) -> Result<bool> {
         Err(ExprError::unsupported("pg_cancel_backend()"))
     }
+    /// `pg_blocking_pids`: the sessions that this one waits for.
+    fn blocking_pids(&self, _pid: i32) -> Result<Vec<i32>> {
+        Ok(Vec::new())
+    }
     /// `pg_notify`.
     fn notify(&self, _channel: &str, _payload: &str) -> Result<()> {
         Err(ExprError::unsupported("pg_notify()"))

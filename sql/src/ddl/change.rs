@@ -3,6 +3,7 @@
 use super::role;
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
+use crate::table_locks::Hold;
 use catalog::keys::SequenceState;
 use catalog::{Catalog, CatalogChange, CommentKey, DropBehavior, PrimaryKeyPlacement, Relation};
 use expr::Expr;
@@ -23,31 +24,40 @@ pub(super) struct More {
     pub conversions: HashMap<u32, Vec<(String, Expr)>>,
 }
 
-/// Existing tables that must not be in use while the plan is carried out.
-pub(super) fn tables_of(plan: &DdlPlan, catalog: &Catalog) -> Vec<u32> {
-    let tables_behind = |oids: &[u32]| -> Vec<u32> {
+/// How existing tables must be held while the plan is carried out.
+pub(super) fn tables_of(plan: &DdlPlan, catalog: &Catalog) -> Vec<(u32, Hold)> {
+    let tables_behind = |oids: &[u32]| -> Vec<(u32, Hold)> {
         let table = |oid: &u32| match catalog.relation_by_oid(*oid) {
-            Some(Relation::Table(table) | Relation::Index(table, _)) => Some(table.oid),
+            Some(Relation::Table(table) | Relation::Index(table, _)) => {
+                Some((table.oid, Hold::Alone))
+            }
             Some(Relation::View(_) | Relation::Sequence(_) | Relation::Virtual(_)) | None => None,
         };
         oids.iter().filter_map(table).collect()
     };
     match plan {
         DdlPlan::AlterTable { table, actions } => {
-            let mut tables = vec![*table];
+            let mut hold = Hold::Still;
+            let mut tables = Vec::new();
             for action in actions {
-                if let AlterTable::AddConstraint(NewConstraint::ForeignKey(key)) = action {
-                    tables.push(key.referenced_table);
+                match action {
+                    AlterTable::AddConstraint(NewConstraint::ForeignKey(key)) => {
+                        tables.push((key.referenced_table, Hold::Still));
+                    }
+                    _ => hold = Hold::Alone,
                 }
             }
+            tables.insert(0, (*table, hold));
             tables
         }
         DdlPlan::CreateTable { table, .. } => {
             let referenced = table.foreign_keys.iter().map(|key| key.referenced_table);
-            referenced.filter(|oid| *oid != 0).collect()
+            referenced.filter(|oid| *oid != 0).map(|oid| (oid, Hold::Still)).collect()
         }
-        DdlPlan::CreateIndex { index, .. } => vec![index.table],
-        DdlPlan::Truncate { tables, .. } => tables.clone(),
+        DdlPlan::CreateIndex { index, .. } => vec![(index.table, Hold::Still)],
+        DdlPlan::Truncate { tables, .. } => {
+            tables.iter().map(|table| (*table, Hold::Alone)).collect()
+        }
         DdlPlan::Drop { objects, .. } => tables_behind(objects),
         DdlPlan::AlterRelation { relation, .. } => tables_behind(&[*relation]),
         _ => Vec::new(),

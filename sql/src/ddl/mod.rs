@@ -54,10 +54,11 @@ pub(crate) async fn execute(
     ctx: &Arc<ExecContext>,
 ) -> SqlResult<String> {
     refuse_in_block(session, plan)?;
-    for table in change::tables_of(plan, &ctx.catalog) {
+    for (table, hold) in change::tables_of(plan, &ctx.catalog) {
         let owner = ctx.txn.id().0;
         let server = ctx.server.clone();
-        session.txn.guards(&server, owner).exclude(table).await?;
+        let guards = session.txn.guards(&server, owner);
+        guards.hold(table, hold, &ctx.session, ctx.limits).await?;
     }
     let owner = match ctx.role {
         0 => catalog::bootstrap::BOOTSTRAP_ROLE,

@@ -17,6 +17,7 @@ mod aggregate;
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::{Row, RowSource, RowStream};
+use crate::row_locks;
 use crate::table_code::TableCode;
 use access::{Cursor, Found};
 use async_trait::async_trait;
@@ -282,10 +283,20 @@ async fn lock(
     }
     let eval = ctx.eval();
     let keys: Vec<_> = found.iter().map(|f| f.key.clone()).collect();
-    let locked = ctx.txn.lock(&keys, mode, ctx.wait_policy(wait)).await?;
+    let locked = match ctx.txn.lock(&keys, mode, ctx.wait_policy(wait)).await {
+        Ok(locked) => locked,
+        Err(error) => {
+            return Err(Box::pin(row_locks::refused(ctx, &code.table, false, error)).await);
+        }
+    };
+    let keeps_snapshot = row_locks::keeps_snapshot(ctx, mode);
     let mut kept = Vec::with_capacity(found.len());
     for (found, locked) in found.into_iter().zip(locked) {
-        let LockedValue::Locked { value: Some(value), .. } = locked else { continue };
+        let LockedValue::Locked { value: Some(value), committed_at } = locked else { continue };
+        if keeps_snapshot && committed_at > ctx.snapshot {
+            kept.push(found);
+            continue;
+        }
         let row = code.decode_all(&value)?;
         // The access's own conditions are not in `filter`.
         if cursor.admits(&found.key, &row)? && passes(plan.filter.as_ref(), &row, &eval)? {

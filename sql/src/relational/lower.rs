@@ -152,9 +152,9 @@ impl Lowering {
                     self.leaf(Arc::new(provider), names)
                 }
                 RelNode::VirtualScan { table, columns } => {
-                    let rows = table
-                        .0
-                        .rows(&self.context.exec.catalog, &self.context.exec.virtual_context());
+                    let exec = &self.context.exec;
+                    let context = exec.virtual_context(table.0).await?;
+                    let rows = table.0.rows(&exec.catalog, &context);
                     let rows: Vec<Row> = rows
                         .into_iter()
                         .map(|row| columns.iter().map(|&index| row[index].clone()).collect())
@@ -208,7 +208,15 @@ impl Lowering {
                 RelNode::Limit { input, limit, offset, ties: None } => {
                     let skip = self.count(offset.as_ref(), "OFFSET")?.unwrap_or(0);
                     let fetch = self.count(limit.as_ref(), "LIMIT")?;
-                    let input = self.lower(input).await?;
+                    let input = match (&input.node, fetch) {
+                        // Only what is returned is locked.
+                        (RelNode::LockRows { input: rows, targets }, Some(fetch)) => {
+                            let rows_max = skip.saturating_add(fetch);
+                            let rows = operators::lock_rows(self, rows, targets, rows_max).await?;
+                            self.table(&input.fields, &rows)?
+                        }
+                        _ => self.lower(input).await?,
+                    };
                     let plan = build(LogicalPlanBuilder::from(input.plan).limit(skip, fetch))?;
                     Ok(Lowered { plan, slots: input.slots })
                 }
@@ -285,7 +293,7 @@ impl Lowering {
                     self.table(&rel.fields, &rows)
                 }
                 RelNode::LockRows { input, targets } => {
-                    let rows = operators::lock_rows(self, input, targets).await?;
+                    let rows = operators::lock_rows(self, input, targets, usize::MAX).await?;
                     self.table(&rel.fields, &rows)
                 }
             }

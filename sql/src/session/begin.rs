@@ -11,22 +11,25 @@
 //! it are gone.
 
 use super::facts::{Deadline, Facts};
-use super::statement::serializable_unsupported;
+use super::limits::Limits;
 use super::transaction::Block;
 use super::{Session, now_micros};
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::prepared::{Prepared, VersionedPlan};
+use crate::table_locks::Hold;
 use catalog::{Catalog, TableDescriptor};
 use core_domain::{IsolationLevel, KvTransaction};
 use datum::{Datum, TypeContext};
-use planner::{ConflictAction, CopyDirection, Plan, WriteOp, WritePlan};
+use planner::{ConflictAction, CopyDirection, Plan, Planned, WriteOp, WritePlan};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 impl Session {
-    /// The plan that is current in the open transaction, which shares the tables that it writes.
+    /// The plan that is current in the open transaction, which shares the tables that it writes and,
+    /// in a block, those that it reads.
     ///
     /// # Errors
     /// 55P03 if a table stays locked; what has become wrong with the statement in the meantime.
@@ -38,8 +41,16 @@ impl Session {
         let mut plan = plan.clone();
         loop {
             let owner = self.open_transaction(&plan).await?.id().0;
+            let limits = self.limits();
             for table in &plan.shared_tables {
-                self.txn.guards(&self.server, owner).share(*table).await?;
+                let guards = self.txn.guards(&self.server, owner);
+                guards.hold(*table, Hold::Write, &self.core, limits).await?;
+            }
+            if self.txn.is_explicit() || self.server.table_locks.any_alone() {
+                for table in &plan.read_tables {
+                    let guards = self.txn.guards(&self.server, owner);
+                    guards.hold(*table, Hold::Read, &self.core, limits).await?;
+                }
             }
             // Who changes the catalog is alone in that.
             if self.txn.catalog.is_some() {
@@ -90,9 +101,6 @@ impl Session {
         if self.txn.block == Block::None && self.txn.kv.is_none() {
             self.start_transaction(now_micros());
         }
-        if self.txn.isolation == IsolationLevel::Serializable {
-            return Err(serializable_unsupported());
-        }
         if self.txn.read_only && plan.planned.plan.writes() {
             return Err(SqlError::new(
                 "25006",
@@ -103,6 +111,15 @@ impl Session {
         kv.limit_memory(self.effective.transaction_memory);
         self.core.txn_id.store(kv.id().0, Ordering::Relaxed);
         Ok(kv)
+    }
+
+    /// What ends a statement that begins now.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            statement: self.effective.statement_timeout.map(|limit| Instant::now() + limit),
+            transaction: self.txn.deadline,
+            lock: self.effective.lock_timeout,
+        }
     }
 
     /// The key-value statement and what the executors need, once [`hold_tables`](Self::hold_tables)
@@ -126,6 +143,7 @@ impl Session {
             }
         };
         let deadline = Arc::new(Deadline::after(self.effective.statement_timeout));
+        let limits = Limits { statement: deadline.get(), ..self.limits() };
         let facts = Facts {
             server: self.server.clone(),
             core: self.core.clone(),
@@ -134,6 +152,7 @@ impl Session {
             schemas: self.effective.schemas.clone(),
             txn: kv.clone(),
             deadline: deadline.clone(),
+            limits,
         };
         Ok(Arc::new(ExecContext {
             server: self.server.clone(),
@@ -149,6 +168,7 @@ impl Session {
             statement_timestamp: now_micros(),
             facts: Arc::new(facts),
             deadline,
+            limits,
             lock_timeout: self.effective.lock_timeout,
             cte_rows: HashMap::new(),
             unseen: None,
@@ -196,6 +216,15 @@ pub(super) fn shared_tables(plan: &Plan, catalog: &Catalog) -> Box<[u32]> {
     shared.sort_unstable();
     shared.dedup();
     shared.into()
+}
+
+/// The tables that running `planned` reads, those left out that it writes.
+pub(super) fn read_tables(planned: &Planned, written: &[u32], catalog: &Catalog) -> Box<[u32]> {
+    if matches!(planned.plan, Plan::Ddl(_)) {
+        return Box::default();
+    }
+    let used = planned.uses.iter().map(|used| used.relation);
+    used.filter(|oid| catalog.table(*oid).is_some() && !written.contains(oid)).collect()
 }
 
 fn add_written(write: &WritePlan, catalog: &Catalog, shared: &mut Vec<u32>) {

@@ -34,7 +34,13 @@ impl Session {
                 self.core.settings.lock().reset_all(in_transaction);
                 "RESET"
             }
-            SessionPlan::Discard(target) => self.discard(*target)?,
+            SessionPlan::Discard(target) => {
+                let tag = self.discard(*target)?;
+                if *target == DiscardTarget::All {
+                    self.core.advisory.unlock_all().await?;
+                }
+                tag
+            }
             SessionPlan::SetRole { role, local } => {
                 self.set_role(role.as_deref(), *local).await?;
                 "SET"

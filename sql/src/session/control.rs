@@ -1,6 +1,6 @@
 //! BEGIN, COMMIT, ROLLBACK, SAVEPOINT: the transaction's state machine.
 
-use super::statement::{failed_block, serializable_unsupported};
+use super::statement::failed_block;
 use super::transaction::{AtCommit, Block, Savepoint, Transaction};
 use super::{Session, now_micros};
 use crate::ddl;
@@ -8,9 +8,10 @@ use crate::error::{SqlError, SqlResult};
 use crate::outcome::Outcome;
 use crate::settings::isolation_level;
 use crate::settings::registry::at;
-use core_domain::IsolationLevel;
+use crate::table_locks::TableGuards;
 use planner::{TxnModes, TxnPlan};
 use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 impl Session {
     pub(super) async fn control(&mut self, plan: &TxnPlan) -> SqlResult<Outcome> {
@@ -20,7 +21,7 @@ impl Session {
             TxnPlan::Rollback { chain } => self.rollback_command(*chain).await?,
             TxnPlan::Savepoint(name) => self.savepoint(name)?,
             TxnPlan::Release(name) => self.release_savepoint(name)?,
-            TxnPlan::RollbackTo(name) => self.rollback_to(name)?,
+            TxnPlan::RollbackTo(name) => self.rollback_to(name).await?,
             TxnPlan::SetTransaction(modes) => {
                 if self.txn.block == Block::None {
                     self.core.notice(SqlError::warning(
@@ -75,6 +76,7 @@ impl Session {
             isolation: self.effective.default_isolation,
             read_only: self.effective.default_read_only,
             started_at: now,
+            deadline: self.effective.transaction_timeout.map(|limit| Instant::now() + limit),
             ..Transaction::default()
         };
     }
@@ -97,10 +99,8 @@ impl Session {
         }
         self.core.in_transaction.store(true, Ordering::Release);
         self.publish_modes();
+        self.publish_default_deferrable();
         self.set_modes(modes)?;
-        if self.txn.isolation == IsolationLevel::Serializable {
-            return Err(serializable_unsupported());
-        }
         Ok("BEGIN")
     }
 
@@ -114,9 +114,6 @@ impl Session {
                     "SET TRANSACTION ISOLATION LEVEL must be called before any query",
                 ));
             }
-            if isolation == IsolationLevel::Serializable {
-                return Err(serializable_unsupported());
-            }
             self.txn.isolation = isolation;
         }
         if let Some(read_only) = modes.read_only {
@@ -128,8 +125,25 @@ impl Session {
             }
             self.txn.read_only = read_only;
         }
+        if let Some(deferrable) = modes.deferrable {
+            if self.txn.snapshot_catalog.is_some() {
+                return Err(SqlError::new(
+                    "25001",
+                    "SET TRANSACTION [NOT] DEFERRABLE must be called before any query",
+                ));
+            }
+            // Every snapshot here is safe at once: there is nothing to wait for.
+            let value = if deferrable { "on" } else { "off" };
+            self.core.settings.lock().publish(at::TRANSACTION_DEFERRABLE, value.into());
+        }
         self.publish_modes();
         Ok(())
+    }
+
+    fn publish_default_deferrable(&self) {
+        let mut settings = self.core.settings.lock();
+        let default = settings.get(at::DEFAULT_DEFERRABLE).to_string();
+        settings.publish(at::TRANSACTION_DEFERRABLE, default.into());
     }
 
     /// What `SHOW transaction_isolation` answers.
@@ -152,14 +166,15 @@ impl Session {
 
     fn set_characteristics(&mut self, modes: &TxnModes) -> SqlResult<()> {
         if let Some(isolation) = modes.isolation {
-            if isolation == IsolationLevel::Serializable {
-                return Err(serializable_unsupported());
-            }
             self.core.set("default_transaction_isolation", isolation.as_str(), false)?;
         }
         if let Some(read_only) = modes.read_only {
             let value = if read_only { "on" } else { "off" };
             self.core.set("default_transaction_read_only", value, false)?;
+        }
+        if let Some(deferrable) = modes.deferrable {
+            let value = if deferrable { "on" } else { "off" };
+            self.core.set("default_transaction_deferrable", value, false)?;
         }
         Ok(())
     }
@@ -229,6 +244,8 @@ impl Session {
             name: name.to_owned(),
             kv: self.txn.kv.as_ref().map(|kv| kv.savepoint()),
             settings_mark: self.core.settings.lock().mark(),
+            guards_mark: self.txn.guards.as_ref().map_or(0, TableGuards::mark),
+            advisory_mark: self.core.advisory.mark(),
             catalog: self.txn.catalog.clone(),
             at_commit: self.txn.at_commit.clone(),
         };
@@ -245,16 +262,14 @@ impl Session {
         Ok("RELEASE")
     }
 
-    fn rollback_to(&mut self, name: &str) -> SqlResult<&'static str> {
+    async fn rollback_to(&mut self, name: &str) -> SqlResult<&'static str> {
         if !self.txn.is_explicit() {
             return Err(no_block("ROLLBACK TO SAVEPOINT"));
         }
         let at = self.find_savepoint(name)?;
         self.txn.savepoints.truncate(at + 1);
+        self.undo_to_savepoint().await?;
         let savepoint = &self.txn.savepoints[at];
-        if let (Some(kv), Some(mark)) = (&self.txn.kv, savepoint.kv) {
-            kv.rollback_to(mark)?;
-        }
         self.txn.catalog.clone_from(&savepoint.catalog);
         self.txn.at_commit.clone_from(&savepoint.at_commit);
         self.core.settings.lock().rollback_to(savepoint.settings_mark);
@@ -262,6 +277,41 @@ impl Session {
         self.txn.stream_failed.store(false, Ordering::Release);
         self.renew_effective();
         Ok("ROLLBACK")
+    }
+
+    /// Undoes the writes since the latest savepoint, and frees what was locked since.
+    async fn undo_to_savepoint(&mut self) -> SqlResult<()> {
+        let Some(savepoint) = self.txn.savepoints.last() else { return Ok(()) };
+        if let (Some(kv), Some(mark)) = (&self.txn.kv, savepoint.kv) {
+            kv.rollback_to(mark)?;
+            if let Err(error) = kv.release_since(mark).await {
+                tracing::debug!(txn = %kv.id(), %error, "locks left to the transaction's end");
+            }
+        }
+        if let Some(guards) = &mut self.txn.guards {
+            guards.release_to(savepoint.guards_mark);
+        }
+        self.core.advisory.rollback_to(savepoint.advisory_mark).await;
+        Ok(())
+    }
+
+    /// If a block is open, it has failed just now: as in PostgreSQL, what it holds is free at once,
+    /// back to its latest savepoint, and not when the client gets round to saying ROLLBACK.
+    pub(super) async fn give_back(&mut self) {
+        if self.txn.block != Block::Explicit {
+            return;
+        }
+        if !self.txn.savepoints.is_empty() {
+            if let Err(error) = self.undo_to_savepoint().await {
+                tracing::debug!(%error, "locks left to the transaction's end");
+            }
+            return;
+        }
+        if let Some(kv) = &self.txn.kv {
+            kv.rollback().await;
+        }
+        self.txn.guards = None;
+        self.core.advisory.end_transaction().await;
     }
 
     fn find_savepoint(&self, name: &str) -> SqlResult<usize> {
@@ -281,6 +331,13 @@ impl Session {
             self.abort().await;
             return Err(failed_block());
         }
+        // Under a lock that is lost nothing may be committed.
+        if self.core.advisory.is_in_use()
+            && let Err(error) = self.core.advisory.check().await
+        {
+            self.abort().await;
+            return Err(error);
+        }
         self.hold_cursors();
         let txn = std::mem::take(&mut self.txn);
         if let Some(kv) = &txn.kv {
@@ -289,8 +346,9 @@ impl Session {
                 Err(error) => {
                     // Dropping the transaction rolls it back; a retry must not find its locks.
                     kv.rollback().await;
+                    self.core.advisory.end_transaction().await;
                     self.after_rollback();
-                    return Err(error.into());
+                    return Err(self.explain_refused_commit(error.into(), txn.isolation));
                 }
             }
         }
@@ -300,6 +358,7 @@ impl Session {
         // The next statement must see the new schema before the tables are free again.
         drop(txn.guards);
         self.after_commit(txn.at_commit);
+        self.core.advisory.end_transaction().await;
         self.core.settings.lock().commit();
         self.end_block();
         Ok(())
@@ -320,6 +379,7 @@ impl Session {
         if let Some(kv) = &txn.kv {
             kv.rollback().await;
         }
+        self.core.advisory.end_transaction().await;
         self.after_rollback();
     }
 
@@ -332,6 +392,10 @@ impl Session {
     /// The statement was alone and only read: its rows keep the transaction, the session forgets it.
     pub(super) fn release(&mut self) {
         self.txn = Transaction::default();
+        if self.core.advisory.is_in_use() {
+            let core = self.core.clone();
+            tokio::spawn(async move { core.advisory.end_transaction().await });
+        }
         self.core.settings.lock().commit();
         self.end_block();
     }

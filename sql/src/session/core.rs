@@ -1,6 +1,7 @@
 //! The part of a session that others see: functions that ask for settings, cancel requests,
 //! pg_stat_activity.
 
+use super::advisory::Advisory;
 use crate::error::{Notice, SqlResult};
 use crate::server::ConnectParams;
 use crate::settings::{Effective, Settings};
@@ -30,6 +31,7 @@ pub struct SessionCore {
     wake: Notify,
     pub(crate) activity: Mutex<Activity>,
     pub(crate) sequences: Mutex<SessionSequences>,
+    pub(crate) advisory: Advisory,
     /// The start timestamp of the running transaction, zero if none has been drawn.
     pub(crate) txn_id: AtomicU64,
 }
@@ -83,6 +85,7 @@ impl SessionCore {
                 state_change: now,
             }),
             sequences: Mutex::default(),
+            advisory: Advisory::default(),
             txn_id: AtomicU64::new(0),
         }
     }
@@ -103,6 +106,10 @@ impl SessionCore {
     pub(crate) fn notice(&self, notice: Notice) {
         self.notices.lock().push(notice);
         self.has_notices.store(true, Ordering::Release);
+    }
+
+    pub fn has_notices(&self) -> bool {
+        self.has_notices.load(Ordering::Relaxed)
     }
 
     pub(crate) fn take_notices(&self) -> Vec<Notice> {

@@ -5,7 +5,7 @@
 //! (53200); rows beyond `ROWS_MAX` are refused.
 
 use super::Session;
-use super::statement::{Produced, limits, run_rows};
+use super::statement::{Produced, run_rows};
 use super::transaction::Block;
 use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
@@ -105,7 +105,8 @@ impl Session {
             return Err(SqlError::internal("DECLARE CURSOR has become another statement"));
         };
         let ctx = self.begin_statement(&outer, Arc::from([])).await?;
-        let limits = limits(self.core.clone(), self.effective.statement_timeout);
+        let core = self.core.clone();
+        let limits = ctx.limits.reached(&core);
         let rows = tokio::select! {
             biased;
             rows = all_rows(plan, &ctx) => rows,

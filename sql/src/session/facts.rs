@@ -1,11 +1,14 @@
 //! What SQL functions may ask of the session: current_user, settings, sequences, names of objects.
 
+use super::advisory::Wanted;
 use super::core::SessionCore;
+use super::limits::{Limits, cancelled, timed_out, transaction_timed_out};
 use crate::error::SqlError;
+use crate::lock_view::Locks;
 use crate::sequence;
 use crate::server::Server;
 use catalog::{Catalog, CommentKey, deparse};
-use core_domain::{KvTransaction, TxnId, TxnStatus};
+use core_domain::{KvTransaction, TxnId, TxnStatus, WaitPolicy};
 use expr::session_facts::{AdvisoryKey, ObjectKind, ObjectName, RelationSize};
 use expr::{ExprError, SessionFacts};
 use parking_lot::Mutex;
@@ -22,6 +25,7 @@ pub(crate) struct Facts {
     pub schemas: Arc<[String]>,
     pub txn: Arc<dyn KvTransaction>,
     pub deadline: Arc<Deadline>,
+    pub limits: Limits,
 }
 
 /// When `statement_timeout` ends a statement. A client's pauses between the rows of one put it off.
@@ -60,6 +64,12 @@ impl Facts {
         let mut parts = crate::settings::identifiers(text, '.');
         let name = parts.pop()?;
         Some((parts.pop(), name))
+    }
+
+    /// Returns when the statement is to end, and says why.
+    async fn interrupted(&self) -> SqlError {
+        let limits = Limits { statement: self.deadline.get(), ..self.limits };
+        limits.reached(&self.core).await
     }
 
     /// How this session spells names of relations.
@@ -325,16 +335,60 @@ impl SessionFacts for Facts {
 
     fn advisory_lock(
         &self,
-        _key: AdvisoryKey,
-        _shared: bool,
-        _until_commit: bool,
-        _attempt: bool,
+        key: AdvisoryKey,
+        shared: bool,
+        until_commit: bool,
+        attempt: bool,
     ) -> expr::Result<bool> {
-        Err(ExprError::unsupported("advisory locking"))
+        let wanted = Wanted { key, shared };
+        let wait = match attempt {
+            true => WaitPolicy::SkipLocked,
+            false => WaitPolicy::Wait(self.limits.lock),
+        };
+        let (advisory, kv) = (&self.core.advisory, &*self.server.kv);
+        let taken = block_on(async {
+            let result = tokio::select! {
+                biased;
+                taken = advisory.lock(kv, self.database, wanted, until_commit, wait) => {
+                    taken.map_err(SqlError::from)
+                }
+                error = self.interrupted() => Err(error),
+            };
+            if result.is_err() {
+                advisory.tidy(self.database, wanted).await;
+            }
+            result
+        });
+        Ok(taken?)
+    }
+
+    fn advisory_unlock(&self, key: AdvisoryKey, shared: bool) -> expr::Result<bool> {
+        let wanted = Wanted { key, shared };
+        let unlocked = block_on(self.core.advisory.unlock(self.database, wanted));
+        let unlocked = unlocked.map_err(SqlError::from)?;
+        if !unlocked {
+            let mode = if shared { "ShareLock" } else { "ExclusiveLock" };
+            let text = format!("you don't own a lock of type {mode}");
+            self.core.notice(SqlError::warning("01000", text));
+        }
+        Ok(unlocked)
+    }
+
+    fn advisory_unlock_all(&self) -> expr::Result<()> {
+        Ok(block_on(self.core.advisory.unlock_all()).map_err(SqlError::from)?)
     }
 
     fn cancel_backend(&self, pid: i32, terminate: bool) -> expr::Result<bool> {
-        Ok(self.server.cancel_backend(pid, terminate))
+        let found = self.server.cancel_backend(pid, terminate);
+        if !found {
+            let text = format!("PID {pid} is not a PostgreSQL backend process");
+            self.core.notice(SqlError::warning("01000", text));
+        }
+        Ok(found)
+    }
+
+    fn blocking_pids(&self, pid: i32) -> expr::Result<Vec<i32>> {
+        Ok(block_on(Locks::gather(&self.server))?.blocking(pid))
     }
 
     fn notify(&self, _channel: &str, _payload: &str) -> expr::Result<()> {
@@ -342,36 +396,25 @@ impl SessionFacts for Facts {
     }
 
     fn sleep(&self, duration: Duration) -> expr::Result<()> {
-        let too_late = async {
-            match self.deadline.get() {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        let cause = block_on(async {
+        block_on(async {
             tokio::select! {
-                () = tokio::time::sleep(duration) => None,
-                () = self.core.cancelled() => Some("user request"),
-                () = too_late => Some("statement timeout"),
+                () = tokio::time::sleep(duration) => Ok(()),
+                error = self.interrupted() => Err(error.into()),
             }
-        });
-        match cause {
-            Some(cause) => Err(canceled(cause)),
-            None => Ok(()),
-        }
+        })
     }
 
     fn check_cancel(&self) -> expr::Result<()> {
         if self.core.is_cancelled() {
-            return Err(canceled("user request"));
+            return Err(cancelled(&self.core).into());
         }
-        match self.deadline.get() {
-            Some(deadline) if Instant::now() >= deadline => Err(canceled("statement timeout")),
-            _ => Ok(()),
+        let now = Instant::now();
+        if self.deadline.get().is_some_and(|at| now >= at) {
+            return Err(timed_out().into());
         }
+        if self.limits.transaction.is_some_and(|at| now >= at) {
+            return Err(transaction_timed_out().into());
+        }
+        Ok(())
     }
-}
-
-fn canceled(cause: &str) -> ExprError {
-    ExprError::new("57014", format!("canceling statement due to {cause}"))
 }

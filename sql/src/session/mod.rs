@@ -7,13 +7,17 @@
 //! begin.rs        where a statement begins: transaction, tables, snapshot
 //! point.rs        one row by its key, the shortest way
 //! statement.rs    running a plan: retries, time-outs, cancel
+//! lost_race.rs    40001: begin again, or say why not
 //! control.rs      BEGIN, COMMIT, SAVEPOINT, ...
 //! command.rs      SET, SHOW, PREPARE, DISCARD, ...
 //! cursor.rs       DECLARE, FETCH, CLOSE
 //! copying.rs      COPY's calls from the wire
 //! facts.rs        what SQL functions may ask
+//! advisory.rs     pg_advisory_lock and its kin
+//! limits.rs       what ends a statement before it is done
 //! ```
 
+pub(crate) mod advisory;
 mod begin;
 mod command;
 mod control;
@@ -21,6 +25,8 @@ mod copying;
 pub(crate) mod core;
 mod cursor;
 mod facts;
+pub(crate) mod limits;
+mod lost_race;
 mod planning;
 mod point;
 pub(crate) mod statement;
@@ -158,6 +164,13 @@ impl Session {
     /// Rolls back; the connection is gone.
     pub async fn close(mut self) {
         self.abort().await;
+        self.core.advisory.close().await;
+    }
+
+    /// When `transaction_timeout` ends the running transaction, and the connection with it.
+    pub fn transaction_deadline(&self) -> Option<tokio::time::Instant> {
+        // A block that has failed waits for its ROLLBACK only.
+        self.txn.deadline.filter(|_| !self.has_failed())
     }
 
     /// Whether `pg_terminate_backend` or a shutdown asks the connection to end.

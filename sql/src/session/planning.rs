@@ -1,7 +1,7 @@
 //! From text to plan: the plan cache, and planning again when the catalog has moved.
 
 use super::Session;
-use super::begin::shared_tables;
+use super::begin::{read_tables, shared_tables};
 use super::point::PointPlan;
 use crate::error::{SqlError, SqlResult};
 use crate::literals;
@@ -110,9 +110,12 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement; the session has noted it.
     pub async fn plan(&mut self, statement: &Statement) -> SqlResult<Arc<Prepared>> {
+        let had_failed = self.has_failed();
         let planned = self.plan_cached(statement, &[]).await;
-        if let Ok(planned) = &planned {
-            self.learn_template(&statement.text, planned);
+        match &planned {
+            Ok(planned) => self.learn_template(&statement.text, planned),
+            Err(_) if !had_failed => Box::pin(self.give_back()).await,
+            Err(_) => {}
         }
         self.noting(planned)
     }
@@ -123,7 +126,11 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement; the session has noted it.
     pub async fn prepare(&mut self, sql: &str, param_oids: &[u32]) -> SqlResult<Arc<Prepared>> {
+        let had_failed = self.has_failed();
         let prepared = self.prepare_text(sql, param_oids).await;
+        if prepared.is_err() && !had_failed {
+            Box::pin(self.give_back()).await;
+        }
         self.noting(prepared)
     }
 
@@ -282,8 +289,10 @@ impl Session {
     }
 
     pub(super) fn versioned(&self, catalog: &Arc<Catalog>, planned: Planned) -> VersionedPlan {
+        let shared_tables = shared_tables(&planned.plan, catalog);
         VersionedPlan {
-            shared_tables: shared_tables(&planned.plan, catalog),
+            read_tables: read_tables(&planned, &shared_tables, catalog),
+            shared_tables,
             point: PointPlan::of(&planned.plan),
             planned,
             made_for: PlanKey {

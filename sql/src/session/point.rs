@@ -92,6 +92,9 @@ impl Session {
             || self.txn.catalog.is_some()
             || params.len() != prepared.param_types.len()
             || self.termination().is_some()
+            || self.server.table_locks.any_alone()
+            // A lock that was lost is noticed where statements are executed.
+            || self.core.advisory.is_in_use()
         {
             return None;
         }

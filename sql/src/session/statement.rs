@@ -8,9 +8,11 @@
 //!
 //! A statement on its own (no block around it) is a transaction: when it loses a race it is rolled
 //! back and executed again from its start, with a fresh snapshot, as long as none of its rows has
-//! left. Inside a block a lost race is the client's to handle (40001).
+//! left. So is the first statement of a block, with its whole transaction. Later in a block a lost
+//! race is the client's to handle (40001).
 
 use super::facts::Deadline;
+use super::limits::timed_out;
 use super::transaction::Block;
 use super::{Session, now_micros};
 use crate::context::ExecContext;
@@ -21,7 +23,7 @@ use crate::settings::Effective;
 use crate::{copy, ddl, explain, oltp, relational, write};
 use async_trait::async_trait;
 use catalog::Catalog;
-use core_domain::{IsolationLevel, WaitPolicy};
+use core_domain::WaitPolicy;
 use datum::Datum;
 use planner::{CopyDirection, CteId, Plan, TableLockMode, Tag, UtilityPlan, WritePlan};
 use std::sync::atomic::Ordering;
@@ -45,11 +47,16 @@ impl Session {
         params: Vec<Datum>,
     ) -> SqlResult<Outcome> {
         self.core.clear_cancel();
+        let had_failed = self.has_failed();
         let shown = self.shown_text.take();
         self.note_activity("active", Some(shown.as_ref().unwrap_or(&prepared.text)));
-        let mut outcome = self.execute_prepared(prepared, params).await;
+        let outcome = self.execute_prepared(prepared, params).await;
+        let mut outcome = outcome.map_err(|error| self.explain_conflict(error));
         if outcome.is_err() && self.txn.block == Block::None && self.txn.kv.is_some() {
             self.abort().await;
+        }
+        if outcome.is_err() && !had_failed {
+            Box::pin(self.give_back()).await;
         }
         if let (Err(error), Some(_)) = (&mut outcome, &shown) {
             // It would point into the template.
@@ -79,6 +86,9 @@ impl Session {
             return Err(failed_block());
         }
         self.refuse_if_shut_down()?;
+        if self.core.advisory.is_in_use() {
+            Box::pin(self.core.advisory.check()).await?;
+        }
         if params.len() != prepared.param_types.len() {
             return Err(SqlError::new(
                 "08P01",
@@ -142,6 +152,7 @@ impl Session {
     ) -> SqlResult<Outcome> {
         let params: Arc<[Datum]> = params.into();
         let alone = self.txn.block == Block::None;
+        let first = !alone && self.is_untouched();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -152,10 +163,11 @@ impl Session {
                     if !error.retryable || attempt == ATTEMPTS_MAX {
                         return Err(error);
                     }
-                    tracing::debug!(%error, attempt, "statement executed again");
-                    if attempt > 2 {
-                        tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
-                    }
+                    back_off(&error, attempt).await;
+                }
+                Err(error) if first && error.retryable && attempt < ATTEMPTS_MAX => {
+                    self.begin_block_again().await;
+                    back_off(&error, attempt).await;
                 }
                 other => return other,
             }
@@ -176,7 +188,7 @@ impl Session {
         };
         let ctx = self.begin_statement(&plan, params.clone()).await?;
         let core = self.core.clone();
-        let limits = limits(core, self.effective.statement_timeout);
+        let limits = ctx.limits.reached(&core);
         // A statement that has used up its task's budget must not starve the clock that ends it.
         let limits = tokio::task::coop::unconstrained(limits);
         let outcome = if let Plan::Ddl(statement) = &plan.planned.plan {
@@ -243,15 +255,18 @@ impl Session {
         if self.txn.block == Block::None {
             self.start_transaction(now_micros());
         }
-        if self.txn.isolation == IsolationLevel::Serializable {
-            return Err(serializable_unsupported());
-        }
         let kv = self.txn.open(&self.server).await?;
+        self.core.txn_id.store(kv.id().0, Ordering::Relaxed);
         if self.txn.snapshot_catalog.is_none() {
             kv.begin_statement().await?;
         }
         let wait = WaitPolicy::Wait(self.effective.lock_timeout);
-        let version = ddl::lock_catalog(&*kv, wait).await?;
+        let (core, limits) = (self.core.clone(), self.limits());
+        let version = tokio::select! {
+            biased;
+            version = ddl::lock_catalog(&*kv, wait) => version?,
+            error = limits.reached(&core) => return Err(error),
+        };
         let catalog = ddl::newest(self, &*kv, version).await?;
         let Some(parsed) = &prepared.parsed else {
             return Err(SqlError::internal("DDL without a statement"));
@@ -347,12 +362,18 @@ impl Session {
 
     /// A transaction block has failed.
     pub(super) fn note_failure(&mut self) {
+        if self.txn.block == Block::Explicit && self.txn.savepoints.is_empty() {
+            // Nothing of it will be asked for again. Dropped, it is rolled back in the background.
+            self.txn.kv = None;
+            self.txn.guards = None;
+        }
         if self.txn.block != Block::None {
             self.txn.failed = true;
         }
     }
 
-    /// An error of the wire's own happened: a bad Bind, a protocol violation.
+    /// An error of the wire's own happened: a statement that cannot be parsed, a bad Bind, a
+    /// protocol violation.
     pub fn fail(&mut self) {
         self.note_failure();
     }
@@ -369,6 +390,14 @@ impl Session {
         if !Arc::ptr_eq(settings.effective(), &self.effective) {
             self.effective = settings.effective().clone();
             self.txn.types = None;
+            // Set within a transaction, it counts from then on.
+            let timeout = self.effective.transaction_timeout;
+            let open = self.txn.block != Block::None || self.txn.kv.is_some();
+            let timeout = timeout.filter(|_| open);
+            self.txn.deadline = match (timeout, self.txn.deadline) {
+                (Some(_), Some(deadline)) => Some(deadline),
+                (timeout, _) => timeout.map(|limit| tokio::time::Instant::now() + limit),
+            };
         }
     }
 
@@ -400,30 +429,12 @@ pub(super) fn failed_block() -> SqlError {
     )
 }
 
-pub(super) fn serializable_unsupported() -> SqlError {
-    SqlError::new("0A000", "isolation level SERIALIZABLE is not supported yet")
-        .with_hint("Use REPEATABLE READ, which allows write skew, or lock the rows you read.")
-}
-
-/// Resolves when the statement must end: a cancel request, or its time is over.
-pub(super) async fn limits(core: Arc<super::SessionCore>, timeout: Option<Duration>) -> SqlError {
-    let timer = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = core.cancelled() => match core.is_terminated() {
-            true => SqlError::fatal("57P01", "terminating connection due to administrator command"),
-            false => SqlError::new("57014", "canceling statement due to user request"),
-        },
-        () = timer => timed_out(),
+/// Between one attempt and the next.
+async fn back_off(error: &SqlError, attempt: u32) {
+    tracing::debug!(%error, attempt, "statement executed again");
+    if attempt > 2 {
+        tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
     }
-}
-
-fn timed_out() -> SqlError {
-    SqlError::new("57014", "canceling statement due to statement timeout")
 }
 
 /// Rows that must have come in time; a client's pauses between them do not count.

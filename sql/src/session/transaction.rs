@@ -17,6 +17,7 @@ use core_domain::{IsolationLevel, KvResult, KvTransaction, SavepointId, Span, Tx
 use datum::TypeContext;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::time::Instant;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Block {
@@ -39,6 +40,8 @@ pub(crate) struct Transaction {
     pub savepoints: Vec<Savepoint>,
     /// Microseconds since 1970: `now()`.
     pub started_at: i64,
+    /// When `transaction_timeout` ends it.
+    pub deadline: Option<Instant>,
     /// The session's type context with `now`.
     pub types: Option<Arc<TypeContext>>,
     /// The catalog, if this transaction has changed it.
@@ -54,6 +57,9 @@ pub(crate) struct Savepoint {
     pub name: String,
     pub kv: Option<SavepointId>,
     pub settings_mark: usize,
+    /// Of the tables held.
+    pub guards_mark: usize,
+    pub advisory_mark: usize,
     pub catalog: Option<Arc<Catalog>>,
     pub at_commit: AtCommit,
 }

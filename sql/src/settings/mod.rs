@@ -38,6 +38,7 @@ pub struct Effective {
     pub lock_timeout: Option<Duration>,
     /// Bytes.
     pub transaction_memory: u64,
+    pub transaction_timeout: Option<Duration>,
     pub default_isolation: IsolationLevel,
     pub default_read_only: bool,
 }
@@ -95,6 +96,7 @@ impl Settings {
                 schemas: Arc::from([]),
                 statement_timeout: None,
                 lock_timeout: None,
+                transaction_timeout: None,
                 default_isolation: IsolationLevel::ReadCommitted,
                 default_read_only: false,
             }),
@@ -405,6 +407,7 @@ impl Settings {
             transaction_memory: position("transaction_memory")
                 .and_then(|at| text(at).parse::<u64>().ok())
                 .map_or(u64::MAX, |kilobytes| kilobytes.saturating_mul(1024)),
+            transaction_timeout: position("transaction_timeout").and_then(timeout),
             default_isolation: domain::isolation(text(at::DEFAULT_ISOLATION)),
             default_read_only: text(at::DEFAULT_READ_ONLY) == "on",
         });

@@ -296,6 +296,12 @@ pub static SPECS: &[Spec] = &[
         MS,
         "Sets the maximum allowed idle time between queries, when not in a transaction.",
     ),
+    user(
+        "transaction_timeout",
+        "0",
+        MS,
+        "Sets the maximum allowed duration of any transaction within a session.",
+    ),
     user("tcp_keepalives_idle", "0", COUNT, "Time between issuing TCP keepalives."),
     user("tcp_keepalives_interval", "0", COUNT, "Time between TCP keepalive retransmits."),
     user("tcp_keepalives_count", "0", COUNT, "Maximum number of TCP keepalive retransmits."),

@@ -20,7 +20,7 @@ use catalog::table::ROWS_INDEX;
 use catalog::{
     ConstraintDescriptor, ForeignKey, ForeignKeyAction, ForeignKeyMatch, TableDescriptor,
 };
-use core_domain::{Key, LockMode, LockedValue, ReadAt};
+use core_domain::{Key, KvError, LockMode, LockedValue, ReadAt, WaitPolicy};
 use datum::{ColumnType, Datum, eq_as};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -98,24 +98,18 @@ impl Effects {
         }
         let mut keys: Vec<Key> = wanted.keys().cloned().collect();
         keys.sort_unstable();
-        let locked = ctx.txn.lock(&keys, LockMode::KeyShare, ctx.wait()).await?;
-        for (parent_key, locked) in keys.into_iter().zip(locked) {
-            match locked {
-                LockedValue::Locked { value: Some(_), .. } => {}
-                LockedValue::Locked { value: None, .. } => {
-                    let row = wanted[&parent_key];
-                    let error = violation::no_parent(
-                        &writer.code,
-                        &constraint.name,
-                        key,
-                        &parent.table,
-                        row,
-                        &ctx.types,
-                    );
-                    self.missing.entry(parent_key).or_insert(error);
-                }
-                LockedValue::Skipped => return Err(lock_refused()),
-            }
+        let there = held_where_there(ctx, &keys).await?;
+        for (parent_key, _) in keys.into_iter().zip(there).filter(|(_, there)| !there) {
+            let row = wanted[&parent_key];
+            let error = violation::no_parent(
+                &writer.code,
+                &constraint.name,
+                key,
+                &parent.table,
+                row,
+                &ctx.types,
+            );
+            self.missing.entry(parent_key).or_insert(error);
         }
         Ok(())
     }
@@ -167,11 +161,9 @@ impl Effects {
         }
         let mut keys: Vec<Key> = self.missing.keys().cloned().collect();
         keys.sort_unstable();
-        let locked = ctx.txn.lock(&keys, LockMode::KeyShare, ctx.wait()).await?;
-        for (key, locked) in keys.iter().zip(locked) {
-            if !matches!(locked, LockedValue::Locked { value: Some(_), .. })
-                && let Some(error) = self.missing.remove(key)
-            {
+        let there = held_where_there(ctx, &keys).await?;
+        for (key, there) in keys.iter().zip(there) {
+            if !there && let Some(error) = self.missing.remove(key) {
                 return Err(error);
             }
         }
@@ -310,6 +302,29 @@ pub(crate) fn parent_key(
         ROWS_INDEX => parent.row_keys.of_values(&values)?,
         id => parent.index(id)?.keys.prefix_of(&values)?,
     }))
+}
+
+/// Which of `keys` parents have; those are kept from being removed. A parent that is only being
+/// inserted by somebody else is not there, and not waited for.
+async fn held_where_there(ctx: &ExecContext, keys: &[Key]) -> SqlResult<Vec<bool>> {
+    let is_there = |locked: LockedValue| match locked {
+        LockedValue::Locked { value, .. } => Ok(value.is_some()),
+        LockedValue::Skipped => Err(lock_refused()),
+    };
+    match ctx.txn.lock(keys, LockMode::KeyShare, WaitPolicy::NoWait).await {
+        Ok(locked) => return locked.into_iter().map(is_there).collect(),
+        Err(KvError::LockNotAvailable { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let newest = ctx.txn.multi_get(keys, ReadAt::Latest).await?;
+    let mut there: Vec<bool> = newest.iter().map(Option::is_some).collect();
+    let wanted = keys.iter().zip(&there).filter(|(_, there)| **there);
+    let wanted: Vec<Key> = wanted.map(|(key, _)| key.clone()).collect();
+    let locked = ctx.txn.lock(&wanted, LockMode::KeyShare, ctx.wait()).await?;
+    for (there, locked) in there.iter_mut().filter(|there| **there).zip(locked) {
+        *there = is_there(locked)?;
+    }
+    Ok(there)
 }
 
 /// NO ACTION: another row may have taken over the key.

@@ -7,6 +7,7 @@ use crate::oltp::access::{Cursor, pinned_key};
 use crate::oltp::passes;
 use crate::outcome::Row;
 use crate::relational::{self, Kept, row_bytes};
+use crate::row_locks::refused;
 use crate::table_code::TableCode;
 use core_domain::{Key, LockMode, LockedValue, ReadAt};
 use datum::Datum;
@@ -108,7 +109,10 @@ async fn lock(
             return Ok(targets);
         }
         let keys: Vec<Key> = chunk.iter().map(|(key, _)| key.clone()).collect();
-        let locked = ctx.txn.lock(&keys, mode, ctx.wait()).await?;
+        let locked = match ctx.txn.lock(&keys, mode, ctx.wait()).await {
+            Ok(locked) => locked,
+            Err(error) => return Err(Box::pin(refused(ctx, &code.table, true, error)).await),
+        };
         let eval = ctx.eval();
         for ((key, extra), locked) in chunk.into_iter().zip(locked) {
             // A row that another part of the statement has changed is left alone.

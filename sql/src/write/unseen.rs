@@ -141,6 +141,11 @@ impl KvTransaction for Unseen {
         self.inner.lock(keys, mode, wait).await
     }
 
+    async fn unlock(&self, keys: &[Key]) -> KvResult<()> {
+        self.show()?;
+        self.inner.unlock(keys).await
+    }
+
     fn put(&self, key: Key, value: Value) -> KvResult<()> {
         self.write(key, Some(value))
     }
@@ -155,6 +160,10 @@ impl KvTransaction for Unseen {
 
     fn rollback_to(&self, savepoint: SavepointId) -> KvResult<()> {
         self.inner.rollback_to(savepoint)
+    }
+
+    async fn release_since(&self, savepoint: SavepointId) -> KvResult<()> {
+        self.inner.release_since(savepoint).await
     }
 
     fn buffered_bytes(&self) -> u64 {

@@ -7,7 +7,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::outcome::Row;
 use crate::table_code::{IndexCode, TableCode};
 use catalog::keys::{IndexEntry, IndexKeys};
-use core_domain::{Key, LockMode, LockedValue, Value};
+use core_domain::{Key, LockMode, LockedValue, ReadAt, Value};
 use datum::Datum;
 use expr::Expr;
 use planner::Check;
@@ -71,21 +71,16 @@ impl<'a> Writer<'a> {
         effects: &mut Effects,
     ) -> SqlResult<Vec<Row>> {
         let placed = self.place(rows, rules).await?;
-        let mut occupied = self.lock_places(&placed).await?;
+        let mut occupied = match self.lock_places(&placed).await {
+            Ok(occupied) => occupied,
+            Err(error) if error.sqlstate == "40001" => {
+                return Err(Box::pin(self.duplicate_since(&placed, error)).await);
+            }
+            Err(error) => return Err(error),
+        };
         let mut inserted = Vec::with_capacity(placed.len());
         for place in placed {
-            if !self.code.row_keys.is_hidden() && occupied.get(&place.key).is_some() {
-                return Err(violation::duplicate_row_key(&self.code, &place.row, &self.ctx.types));
-            }
-            for (index, entry) in self.code.indexes.iter().zip(&place.entries) {
-                if let Some(entry) = entry
-                    && entry.exclusive
-                    && occupied.get(&entry.key).is_some()
-                {
-                    let types = &self.ctx.types;
-                    return Err(violation::duplicate_entry(&self.code, index, &place.row, types));
-                }
-            }
+            self.refuse_duplicate(&place, &occupied)?;
             inserted.push(self.put(place, &mut occupied)?);
         }
         effects.rows_written(self, inserted.iter().map(|row| (None, row))).await?;
@@ -170,6 +165,34 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(SqlError::internal(format!("{key} is of no index of {}", self.code.table.name)))
+    }
+
+    fn refuse_duplicate(&self, place: &Placed, occupied: &Occupied) -> SqlResult<()> {
+        let types = &self.ctx.types;
+        if !self.code.row_keys.is_hidden() && occupied.get(&place.key).is_some() {
+            return Err(violation::duplicate_row_key(&self.code, &place.row, types));
+        }
+        for (index, entry) in self.code.indexes.iter().zip(&place.entries) {
+            if let Some(entry) = entry
+                && entry.exclusive
+                && occupied.get(&entry.key).is_some()
+            {
+                return Err(violation::duplicate_entry(&self.code, index, &place.row, types));
+            }
+        }
+        Ok(())
+    }
+
+    /// REPEATABLE READ could not lock a place, since it has changed after the snapshot. If another
+    /// row is there now, that is the answer: trying again would not help.
+    async fn duplicate_since(&self, placed: &[Placed], conflict: SqlError) -> SqlError {
+        let keys = self.exclusive_keys(placed);
+        let Ok(values) = self.ctx.txn.multi_get(&keys, ReadAt::Latest).await else {
+            return conflict;
+        };
+        let occupied = Occupied(keys.into_iter().zip(values).collect());
+        let found = placed.iter().find_map(|place| self.refuse_duplicate(place, &occupied).err());
+        found.unwrap_or(conflict)
     }
 
     /// Replaces rows; answers the new ones with generated columns filled in.
@@ -301,6 +324,10 @@ impl<'a> Writer<'a> {
 
     /// Locks everything where another row may be, and tells where one is.
     pub(super) async fn lock_places(&self, placed: &[Placed]) -> SqlResult<Occupied> {
+        self.lock_keys(self.exclusive_keys(placed)).await
+    }
+
+    fn exclusive_keys(&self, placed: &[Placed]) -> Vec<Key> {
         let mut keys = Vec::with_capacity(placed.len());
         for place in placed {
             if !self.code.row_keys.is_hidden() {
@@ -309,7 +336,7 @@ impl<'a> Writer<'a> {
             let exclusive = place.entries.iter().flatten().filter(|entry| entry.exclusive);
             keys.extend(exclusive.map(|entry| entry.key.clone()));
         }
-        self.lock_keys(keys).await
+        keys
     }
 
     /// In key order, so that two statements do not wait for each other crosswise.

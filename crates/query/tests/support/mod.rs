@@ -122,6 +122,42 @@ impl Cluster {
         self.net.cut_off(&address(id));
     }
 
+    /// The node that leads `range`, once one does.
+    pub async fn leader_of(&self, range: RangeId) -> u64 {
+        let leads = |node: &Node| {
+            let group = node.store.group(range);
+            group.is_some_and(|replica| replica.leadership() != replication::Leadership::Follower)
+        };
+        for _ in 0..100 {
+            if let Some((id, _)) = self.nodes.iter().find(|(_, node)| leads(node)) {
+                return *id;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nobody leads {range}");
+    }
+
+    /// The range of a table key.
+    pub fn range_of(&self, name: &str) -> RangeId {
+        let group = self.nodes.values().find_map(|node| node.store.group_at(&key(name)));
+        group.expect("every key has a range").descriptor().range
+    }
+
+    /// Makes `to` the leader of `range`.
+    pub async fn transfer(&self, range: RangeId, to: u64) {
+        for _ in 0..20 {
+            let from = self.leader_of(range).await;
+            if from == to {
+                return;
+            }
+            let group = self.nodes[&from].store.group(range).expect("it leads");
+            // Refused while the heir is behind.
+            let _ = group.transfer_to(NodeId(to)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{range} did not move to n{to}");
+    }
+
     pub fn kv(&self, id: u64) -> Arc<TxnCoordinator> {
         self.nodes[&id].kv.clone()
     }

@@ -8,6 +8,7 @@ use super::pipeline::{Landing, Submission};
 use super::record::{Outcome, outcome_beside, outcome_op};
 use super::{Admission, Evaluator, LockedKey, Place, RangeError, RangeResponse, Write, check_keys};
 use crate::command::EngineOp;
+use core_domain::planted::{PlantedBug, is_planted};
 use core_domain::{Key, KvError, LockMode, Timestamp, TxnId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(super) enum Obstacle {
     Flight(Arc<Flight>),
     /// The term ended: look again.
     Moved,
+    /// `max_ts` is above everything that was drawn: draw, then look again.
+    AheadOfOracle,
     Error(RangeError),
 }
 
@@ -55,27 +58,32 @@ impl Place<'_> {
             let admission = self.admit_effects().await?;
             let keys = writes.iter().map(|w| &w.key).chain(locked.iter().map(|l| &l.key));
             check_keys(&admission.descriptor, keys.chain([&primary]))?;
-            let evaluated =
-                match self.evaluate_commit(&admission, txn, &primary, floor, &writes, &locked) {
-                    Ok(Committing::Already(commit)) => {
-                        self.evaluator.locks.lock().release(txn);
-                        return Ok(RangeResponse::Committed(commit));
-                    }
-                    Ok(Committing::Now(evaluated)) => evaluated,
-                    Err(Obstacle::Flight(flight)) => {
-                        flight.landed().await;
-                        continue;
-                    }
-                    Err(Obstacle::Moved) => continue,
-                    Err(Obstacle::Error(error)) => return Err(error),
-                };
+            let evaluated = match self
+                .evaluate_commit(&admission, txn, &primary, floor, &writes, &locked, false)
+            {
+                Ok(Committing::Already(commit)) => {
+                    self.evaluator.locks.lock().release(txn);
+                    return Ok(RangeResponse::Committed(commit));
+                }
+                Ok(Committing::Now(evaluated)) => evaluated,
+                Err(Obstacle::Flight(flight)) => {
+                    flight.landed().await;
+                    continue;
+                }
+                Err(obstacle) => {
+                    Box::pin(self.pass(obstacle)).await?;
+                    continue;
+                }
+            };
             let commit = evaluated.flight.min_commit;
             self.propose(&admission, evaluated, Frees::All(txn)).await?;
             return Ok(RangeResponse::Committed(commit));
         }
     }
 
-    fn evaluate_commit(
+    /// `validates`: reads are looked at afterwards, as of the commit timestamp.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn evaluate_commit(
         &self,
         admission: &Admission,
         txn: TxnId,
@@ -83,6 +91,7 @@ impl Place<'_> {
         floor: Timestamp,
         writes: &[Write],
         locked: &[LockedKey],
+        validates: bool,
     ) -> Result<Committing, Obstacle> {
         let mut state = self.gate.state.lock();
         if state.term != admission.term {
@@ -98,7 +107,14 @@ impl Place<'_> {
             None => {}
         }
         let newest = self.check_writes(&state, txn, writes, locked)?;
+        if state.is_ahead_of_oracle() {
+            return Err(Obstacle::AheadOfOracle);
+        }
         let commit = newest.max(state.max_ts).next().max(floor);
+        if validates {
+            state.raise(commit);
+            state.undrawn = if commit > floor { commit } else { Timestamp::ZERO };
+        }
         let flight = Flight::new(txn, commit);
         let keys: Vec<Key> = writes.iter().map(|write| write.key.clone()).collect();
         state.flights.take_off(&flight, keys.iter().chain([primary]));
@@ -140,10 +156,12 @@ impl Place<'_> {
         let count = writes.len() + locked.len();
         let mut reader = PointReader::new(self.engine(), count).with(fates(&reading));
         let mut newest_of_all = Timestamp::ZERO;
-        let seen = writes.iter().map(|w| (&w.key, w.seen));
-        for (key, seen) in seen.chain(locked.iter().map(|l| (&l.key, Some(l.seen)))) {
+        let seen = writes.iter().map(|w| (&w.key, w.seen, LockMode::Exclusive));
+        let locked = locked.iter().map(|l| (&l.key, Some(l.seen), l.mode));
+        for (key, seen, mode) in seen.chain(locked) {
             let newest = reader.newest(key)?;
             newest_of_all = newest_of_all.max(reader.top());
+            let there = newest.as_ref().is_some_and(|version| version.value.is_some());
             if let Some(met) = reading.as_ref().and_then(hidden::Reading::take_met) {
                 match met {
                     Met::Flight(flight) => return Err(Obstacle::Flight(flight)),
@@ -160,7 +178,10 @@ impl Place<'_> {
                 }
             }
             let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));
-            if seen.is_some_and(|seen| seen != commit) {
+            // Who holds the key alone lets others change the rest of its row, not remove it.
+            let may_change = mode == LockMode::KeyShare && there;
+            let lost = seen.is_some_and(|seen| seen != commit) && !may_change;
+            if lost && !is_planted(PlantedBug::CommitTrustsLocks) {
                 return Err(KvError::Conflict { key: key.clone(), other: start }.into());
             }
             newest_of_all = newest_of_all.max(commit);
@@ -202,7 +223,7 @@ impl Place<'_> {
     }
 }
 
-enum Committing {
+pub(super) enum Committing {
     /// A retry: the first try was applied.
     Already(Timestamp),
     Now(Evaluated),

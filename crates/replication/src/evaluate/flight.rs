@@ -98,17 +98,23 @@ impl Flights {
 
     /// A flight over `span` that a read at `at` must wait for.
     pub fn under(&self, span: &Span, at: Timestamp) -> Option<&Arc<Flight>> {
-        if self.by_key.is_empty() || span.is_empty() {
-            return None;
-        }
+        self.over(span).find(|flight| flight.min_commit <= at)
+    }
+
+    fn over(&self, span: &Span) -> impl Iterator<Item = &Arc<Flight>> {
         let upper = match span.end.is_empty() {
             true => Bound::Unbounded,
             false => Bound::Excluded(&span.end),
         };
-        self.by_key
-            .range((Bound::Included(&span.start), upper))
-            .map(|(_, flight)| flight)
-            .find(|flight| flight.min_commit <= at)
+        let some = !self.by_key.is_empty() && !span.is_empty();
+        let range =
+            some.then(|| self.by_key.range::<Key, _>((Bound::Included(&span.start), upper)));
+        range.into_iter().flatten().map(|(_, flight)| flight)
+    }
+
+    /// As `under`, but for flights of `txn` itself.
+    pub fn against(&self, span: &Span, at: Timestamp, txn: TxnId) -> Option<&Arc<Flight>> {
+        self.over(span).find(|flight| flight.min_commit <= at && flight.txn != txn)
     }
 
     /// # Panics

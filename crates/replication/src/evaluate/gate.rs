@@ -10,9 +10,11 @@
 use super::flight::{Flight, Flights};
 use super::hidden::{self, HiddenMap};
 use super::pipeline::Pipeline;
+use super::validate::Pushes;
 use super::{Place, RangeError};
 use crate::descriptor::{RangeDescriptor, SYSTEM_RANGE};
 use crate::replica::Leadership;
+use core_domain::planted::{PlantedBug, is_planted};
 use core_domain::{KvError, RangeId, Span, Timestamp};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -40,6 +42,10 @@ pub(super) struct GateState {
     pub since: Duration,
     /// No read above it was ever served; every commit to come is above it (rule 1).
     pub max_ts: Timestamp,
+    /// `max_ts`, if a validated commit put it where the oracle may not have come yet; else less.
+    pub undrawn: Timestamp,
+    /// Transactions with their primary here that must commit above something (rule 5).
+    pub pushes: Pushes,
     pub flights: Flights,
     /// Keys with intents, in the engine or under way to it. Never too low; `None`: not known.
     pub intents: Option<usize>,
@@ -66,6 +72,8 @@ impl Gate {
                 term: 0,
                 since: Duration::ZERO,
                 max_ts: Timestamp::ZERO,
+                undrawn: Timestamp::ZERO,
+                pushes: Pushes::default(),
                 flights: Flights::default(),
                 intents: None,
                 hidden: None,
@@ -87,13 +95,14 @@ impl Gate {
 
     /// This range is the right half of a split of `left`.
     pub fn inherit(&self, left: &Gate) {
-        let (serving, max_ts) = {
+        let (serving, max_ts, undrawn) = {
             let mut left = left.state.lock();
             left.intents = None;
-            (left.term != 0, left.max_ts)
+            (left.term != 0, left.max_ts, left.undrawn)
         };
         let mut state = self.state.lock();
         state.max_ts = state.max_ts.max(max_ts);
+        state.undrawn = state.undrawn.max(undrawn);
         state.inherited = serving;
     }
 }
@@ -164,6 +173,7 @@ impl Place<'_> {
         }
         state.flights.clear();
         state.max_ts = state.max_ts.max(drawn);
+        state.pushes.start_above(drawn);
         state.since = self.now();
         state.intents = intents;
         state.hidden = (!hidden.is_empty()).then(|| Arc::new(hidden));
@@ -220,6 +230,18 @@ impl Place<'_> {
 }
 
 impl GateState {
+    /// A read at `at` is about to be served (rule 1).
+    pub fn raise(&mut self, at: Timestamp) {
+        if !is_planted(PlantedBug::ReadsRaiseNothing) {
+            self.max_ts = self.max_ts.max(at);
+        }
+    }
+
+    /// Whether a commit above `max_ts` must wait for the oracle.
+    pub fn is_ahead_of_oracle(&self) -> bool {
+        self.max_ts == self.undrawn && self.undrawn != Timestamp::ZERO
+    }
+
     /// So many keys have an intent less.
     pub fn forget_intents(&mut self, keys: usize) {
         self.intents = self.intents.map(|known| known.saturating_sub(keys));

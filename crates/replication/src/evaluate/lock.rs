@@ -1,10 +1,12 @@
 //! Taking locks: the newest value of a key that nobody else can change until the end.
 
+use super::deadlock::{Victim, WaitReport};
 use super::hidden::{Met, Reading, View, fates};
 use super::lock_table::{Acquired, Ticket, Wake};
 use super::read::foreign_write;
 use super::record::IntentReader;
 use super::{Admission, Evaluator, ForeignIntent, Place, RangeError, RangeResponse, check_keys};
+use crate::replica::Leadership;
 use core_domain::{Key, KvError, LockMode, LockedValue, Timestamp, TxnId, Value, WaitPolicy};
 use std::time::Duration;
 use storage::mvcc::PointReader;
@@ -23,6 +25,11 @@ impl Place<'_> {
         'again: loop {
             let admission = self.admit().await?;
             check_keys(&admission.descriptor, keys.iter())?;
+            if let Some(key) = keys.first().filter(|key| key.is_advisory())
+                && !Box::pin(self.await_takeover(&admission, deadline)).await
+            {
+                return Err(KvError::LockTimeout { key: key.clone() }.into());
+            }
             let mut held: Vec<bool> = Vec::with_capacity(keys.len());
             for key in keys {
                 match self.acquire(txn, key, mode, wait, deadline).await? {
@@ -67,6 +74,36 @@ impl Place<'_> {
         }
     }
 
+    /// Also while the range is not served yet: what is freed was void already.
+    pub(super) fn release_keys(
+        &self,
+        txn: TxnId,
+        keys: &[Key],
+    ) -> Result<RangeResponse, RangeError> {
+        if self.group.leadership() == Leadership::Follower {
+            return Err(self.not_leader());
+        }
+        check_keys(&self.group.descriptor(), keys.iter())?;
+        self.evaluator.locks.lock().release_keys(txn, keys);
+        Ok(RangeResponse::Done)
+    }
+
+    pub(super) fn weaken_keys(
+        &self,
+        txn: TxnId,
+        weaker: &[(Key, LockMode)],
+    ) -> Result<RangeResponse, RangeError> {
+        if self.group.leadership() == Leadership::Follower {
+            return Err(self.not_leader());
+        }
+        check_keys(&self.group.descriptor(), weaker.iter().map(|(key, _)| key))?;
+        let mut locks = self.evaluator.locks.lock();
+        for (key, mode) in weaker {
+            locks.weaken(txn, key, *mode);
+        }
+        Ok(RangeResponse::Done)
+    }
+
     pub(super) async fn acquire(
         &self,
         txn: TxnId,
@@ -92,6 +129,9 @@ impl Place<'_> {
                 match woken {
                     Some(Wake::Granted) => Ok(Held::Yes),
                     Some(Wake::Moved) => Ok(Held::Moved),
+                    Some(Wake::Deadlock { holder }) => {
+                        Err(KvError::Deadlock { key: key.clone(), waiter: txn, holder }.into())
+                    }
                     None => Err(KvError::LockTimeout { key: key.clone() }.into()),
                 }
             }
@@ -165,7 +205,7 @@ impl Place<'_> {
             let committed_at = newest.as_ref().map_or(Timestamp::ZERO, |version| version.commit);
             if let (Some(snapshot), Some(version)) = (snapshot, &newest)
                 && committed_at > snapshot
-                && mode != LockMode::KeyShare
+                && (mode != LockMode::KeyShare || version.value.is_none())
             {
                 let other = version.start;
                 return Err(KvError::Conflict { key: key.clone(), other }.into());
@@ -210,6 +250,27 @@ impl Place<'_> {
             }));
         }
         if foreign.is_empty() { Ok(()) } else { Err(RangeError::Intents(foreign)) }
+    }
+}
+
+impl Place<'_> {
+    /// Only the leader of the system range knows all waits.
+    pub(super) async fn report_waits(
+        &self,
+        report: WaitReport,
+    ) -> Result<RangeResponse, RangeError> {
+        let admission = self.admit().await?;
+        let victims = self.evaluator.graph.lock().report(self.now(), admission.term, report);
+        for victim in &victims {
+            let Victim { waiter, key, holder, .. } = victim;
+            tracing::info!(%waiter, %key, %holder, "deadlock");
+        }
+        Ok(RangeResponse::Victims(victims))
+    }
+
+    pub(super) async fn list_waits(&self) -> Result<RangeResponse, RangeError> {
+        self.admit().await?;
+        Ok(RangeResponse::Waits(self.evaluator.graph.lock().waits(self.now())))
     }
 }
 

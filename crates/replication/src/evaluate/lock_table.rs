@@ -13,11 +13,12 @@
 //! asks for more on the same key goes to the front: the others wait for it anyway.
 //!
 //! Locks are memory only. What makes losing them harmless is the re-check of versions at commit
-//! (protocol.md, rule 3). Circles through several nodes are not seen here.
+//! (protocol.md, rule 3). Circles through several nodes are not seen here but in `deadlock.rs`.
 
 #[cfg(test)]
 mod golden;
 
+use super::deadlock::{Victim, WaitEdge};
 use core_domain::{Key, LockMode, Span, TxnId};
 use hashbrown::{HashMap, HashSet};
 use std::collections::VecDeque;
@@ -35,6 +36,8 @@ pub enum Wake {
     Granted,
     /// The range left this node: ask its new leader.
     Moved,
+    /// Waiting would never end: it is in a circle through other nodes.
+    Deadlock { holder: TxnId },
 }
 
 /// The answer to [`LockTable::acquire`].
@@ -62,6 +65,8 @@ pub struct LockTable {
     keys: HashMap<Key, KeyLocks>,
     txns: HashMap<TxnId, Holdings>,
     tickets: u64,
+    /// The newest ticket when the waits were last reported.
+    reported: u64,
 }
 
 #[derive(Default)]
@@ -108,6 +113,23 @@ impl KeyLocks {
             .chain(waiters.map(|waiter| (waiter.txn, waiter.mode)))
             .filter(move |(other, held)| *other != txn && held.conflicts_with(mode))
             .map(|(other, _)| other)
+    }
+
+    /// As many blockers as it takes to reach the others through them: the queue of a hot key has
+    /// as many edges as waiters, not their square. Whoever waits ahead for the same or more waits for
+    /// all that this one does.
+    fn nearest_blockers(&self, txn: TxnId, mode: LockMode, place: usize) -> Vec<TxnId> {
+        if !self.holds(txn) {
+            let ahead = self.queue.iter().take(place).rev();
+            let mut nearest = Vec::new();
+            for waiter in ahead.filter(|w| w.txn != txn && w.mode.conflicts_with(mode)) {
+                nearest.push(waiter.txn);
+                if waiter.mode >= mode && !self.holds(waiter.txn) {
+                    return nearest;
+                }
+            }
+        }
+        self.blockers(txn, mode, place).collect()
     }
 
     fn grant(&mut self, txn: TxnId, mode: LockMode) {
@@ -243,6 +265,11 @@ impl LockTable {
         }
     }
 
+    /// Whether `txn` has `key` in `mode` or a stronger one.
+    pub fn holds(&self, txn: TxnId, key: &Key, mode: LockMode) -> bool {
+        self.keys.get(key).is_some_and(|locks| locks.holds_at_least(txn, mode))
+    }
+
     /// Another transaction that holds `key` in a mode against `mode`.
     pub fn conflicting_holder(&self, txn: TxnId, key: &Key, mode: LockMode) -> Option<TxnId> {
         self.keys.get(key)?.blockers(txn, mode, 0).next()
@@ -286,6 +313,19 @@ impl LockTable {
                 holdings.keys.remove(key);
             }
             self.release_key(txn, key);
+        }
+    }
+
+    /// The transaction holds `key`, if it does, in no more than `mode` from now on.
+    pub fn weaken(&mut self, txn: TxnId, key: &Key, mode: LockMode) {
+        if let Some(locks) = self.keys.get_mut(key) {
+            let holder = locks.holders.iter_mut().find(|(holder, _)| *holder == txn);
+            if let Some((_, held)) = holder
+                && covers(*held, mode)
+            {
+                *held = mode;
+            }
+            self.wake_waiters(key);
         }
     }
 
@@ -340,6 +380,45 @@ impl LockTable {
                 let _ = waiter.wake.send(Wake::Moved);
             }
         }
+    }
+
+    /// Who waits for whom. `again`: only whoever has waited at the last such call already.
+    pub fn waits(&mut self, again: bool) -> Vec<WaitEdge> {
+        let newest = match again {
+            true => std::mem::replace(&mut self.reported, self.tickets),
+            false => u64::MAX,
+        };
+        let mut edges = Vec::new();
+        for (txn, holdings) in self.txns.iter().filter(|(_, holdings)| !holdings.waits.is_empty()) {
+            for (key, ticket) in holdings.waits.iter().filter(|(_, ticket)| ticket.0 <= newest) {
+                let Some(locks) = self.keys.get(key) else { continue };
+                let Some(place) = locks.queue.iter().position(|w| w.ticket == *ticket) else {
+                    continue;
+                };
+                let mode = locks.queue[place].mode;
+                let blockers = match again {
+                    true => locks.nearest_blockers(*txn, mode, place),
+                    false => locks.blockers(*txn, mode, place).collect(),
+                };
+                let (waiter, key) = (*txn, key.clone());
+                edges.push(WaitEdge { ticket: ticket.0, waiter, key, mode, blockers });
+            }
+        }
+        edges
+    }
+
+    /// Tells a waiter that it must give up.
+    pub fn give_way(&mut self, victim: &Victim) {
+        let ticket = Ticket(victim.ticket);
+        let Some(locks) = self.keys.get_mut(&victim.key) else { return };
+        let waiting = |waiter: &Waiter| waiter.ticket == ticket && waiter.txn == victim.waiter;
+        let Some(place) = locks.queue.iter().position(waiting) else { return };
+        if let Some(waiter) = locks.queue.remove(place) {
+            // One that has gone needs no word.
+            let _ = waiter.wake.send(Wake::Deadlock { holder: victim.holder });
+        }
+        self.forget_wait(victim.waiter, ticket);
+        self.wake_waiters(&victim.key);
     }
 
     /// Keys that are held or waited for.
@@ -425,6 +504,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_lock_made_weaker_lets_those_in_who_may() {
+        let mut talk = Talk::new();
+        assert_eq!(talk.lock(1, "a", Share), "granted");
+        assert_eq!(talk.lock(1, "a", Exclusive), "granted");
+        assert_eq!(talk.lock(2, "a", Share), "waits");
+        assert_eq!(talk.lock(3, "a", NoKeyExclusive), "waits");
+        talk.table.weaken(TxnId(1), &Key::from(&b"a"[..]), Share);
+        assert_eq!(talk.woken(), [2]);
+        talk.table.weaken(TxnId(1), &Key::from(&b"a"[..]), Exclusive);
+        assert_eq!(talk.lock(4, "a", KeyShare), "granted");
+        assert!(talk.end(2).is_empty());
+        assert_eq!(talk.end(1), [3]);
     }
 
     #[test]

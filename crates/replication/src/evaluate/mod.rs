@@ -10,11 +10,14 @@
 //! record.rs      status records, markers, intents: their bytes
 //! read.rs        Get, Scan                 under rule 1
 //! try_read.rs    a read of one key, if nothing has to be waited for
-//! lock.rs        Lock, Release, Heartbeat
+//! lock.rs        Lock, Release, ReleaseKeys, WeakenKeys, Heartbeat
+//! advisory.rs    Reassert: locks that guard nothing stored
+//! deadlock.rs    circles of waiters through several nodes
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
 //! bulk.rs        BulkWrite, BulkCommit …   transactions that write ahead of their commit
 //! hidden.rs      what a leader knows about these
+//! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! oracle.rs      Draw                      under rule 12
 //! ```
@@ -33,8 +36,10 @@
 //!
 //! Followers know nothing of this: they apply bytes.
 
+mod advisory;
 mod bulk;
 mod commit;
+mod deadlock;
 mod erase;
 mod flight;
 mod gate;
@@ -49,23 +54,28 @@ mod record;
 mod request;
 mod try_read;
 mod two_phase;
+mod validate;
 
 #[cfg(test)]
 mod tests;
 
 pub use bulk::BulkPart;
+pub use deadlock::{Victim, WaitEdge, WaitReport};
 pub use gate::Admission;
 pub use group::Group;
 pub(crate) use hidden::copy_records;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
-pub use request::{ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, Write};
+pub use request::{
+    ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, ValidatedCommit, Write,
+};
 
 use crate::descriptor::RangeDescriptor;
 use crate::error::ReplicationError;
 use crate::observer::Observer;
 use async_trait::async_trait;
 use core_domain::{Clock, Key, KvError, KvResult, RangeId, Span, Timestamp};
+use deadlock::WaitGraph;
 use gate::Gate;
 use oracle::Oracle;
 use parking_lot::{Mutex, RwLock};
@@ -94,6 +104,8 @@ pub struct Evaluator {
     engine: Arc<dyn Engine>,
     clock: Arc<dyn Clock>,
     locks: Mutex<LockTable>,
+    /// Used where the system range is led.
+    graph: Mutex<WaitGraph>,
     gates: RwLock<HashMap<RangeId, Arc<Gate>>>,
     oracle: Oracle,
     source: OnceLock<Arc<dyn TimestampSource>>,
@@ -108,6 +120,7 @@ impl Evaluator {
             oracle: Oracle::new(clock.clone()),
             clock,
             locks: Mutex::default(),
+            graph: Mutex::default(),
             gates: RwLock::default(),
             source: OnceLock::new(),
             disk_nearly_full: AtomicBool::new(false),
@@ -175,6 +188,11 @@ impl Evaluator {
                 self.locks.lock().release(txn);
                 Ok(RangeResponse::Done)
             }
+            RangeRequest::ReleaseKeys { txn, keys } => at.release_keys(txn, &keys),
+            RangeRequest::ReportWaits(report) => Box::pin(at.report_waits(report)).await,
+            RangeRequest::ListWaits => Box::pin(at.list_waits()).await,
+            RangeRequest::Reassert { txn, locks } => Box::pin(at.reassert(txn, locks)).await,
+            RangeRequest::WeakenKeys { txn, locks } => at.weaken_keys(txn, &locks),
             RangeRequest::Heartbeat { txn } => {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
@@ -200,6 +218,13 @@ impl Evaluator {
             RangeRequest::Draw { count } => {
                 Box::pin(at.draw(count)).await.map(RangeResponse::Drawn)
             }
+            RangeRequest::CommitValidated(commit) => Box::pin(at.commit_validated(*commit)).await,
+            RangeRequest::Validate { txn, at: timestamp, reads, passed } => {
+                Box::pin(at.validate(txn, timestamp, &reads, &passed)).await
+            }
+            RangeRequest::PushTxn { txn, primary, seen, now, above } => {
+                Box::pin(at.push_txn(txn, primary, seen, now, above)).await
+            }
         }
     }
 
@@ -217,6 +242,16 @@ impl Evaluator {
     /// A timestamp without waiting, if the oracle is served here and has one at hand.
     pub fn try_draw(&self, system: &dyn Group) -> Option<Timestamp> {
         self.oracle.try_draw(system, 1)
+    }
+
+    /// The waits in this node's queues. `again`: only those that the last such call has met, too.
+    pub fn waits(&self, again: bool) -> Vec<WaitEdge> {
+        self.locks.lock().waits(again)
+    }
+
+    /// Ends a wait, if it still goes on: somebody in its circle has to.
+    pub fn give_way(&self, victim: &Victim) {
+        self.locks.lock().give_way(victim);
     }
 
     /// Keys locked or waited for here, for metrics.

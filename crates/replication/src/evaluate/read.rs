@@ -29,7 +29,7 @@ impl Place<'_> {
                 if state.term != admission.term {
                     continue;
                 }
-                state.max_ts = state.max_ts.max(at);
+                state.raise(at);
                 let flight = keys
                     .iter()
                     .filter_map(|key| state.flights.on(key))
@@ -107,7 +107,7 @@ impl Place<'_> {
                 if state.term != admission.term {
                     continue;
                 }
-                state.max_ts = state.max_ts.max(at);
+                state.raise(at);
                 let flight = state.flights.under(span, at).cloned();
                 let intents = self.may_have_intents(&mut state, &admission.descriptor.span);
                 (flight, intents, state.view(own))

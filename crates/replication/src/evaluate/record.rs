@@ -172,6 +172,16 @@ pub(super) fn intents_in(
     at: Timestamp,
     count_max: usize,
 ) -> Result<Vec<(Key, WriteIntent)>, KvError> {
+    foreign_intents(reader, span, count_max, |write| write.min_commit <= at)
+}
+
+/// Write intents in `span` that are in somebody's way, at most `count_max`.
+pub(super) fn foreign_intents(
+    reader: &dyn EngineReader,
+    span: &core_domain::Span,
+    count_max: usize,
+    in_the_way: impl Fn(&WriteIntent) -> bool,
+) -> Result<Vec<(Key, WriteIntent)>, KvError> {
     let (lower, upper) = keyspace::span_bounds(span);
     let options = IterOptions { lower: Some(lower), upper, ..IterOptions::default() };
     let mut cursor = reader.iter(Cf::Lock, options);
@@ -179,7 +189,7 @@ pub(super) fn intents_in(
     cursor.seek_to_first();
     while cursor.valid() && found.len() < count_max {
         if let Some(write) = Intents::decode(cursor.value())?.write
-            && write.min_commit <= at
+            && in_the_way(&write)
         {
             let (key, _) = keyspace::decode_key(cursor.key())?;
             found.push((key, write));

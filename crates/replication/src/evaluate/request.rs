@@ -2,11 +2,12 @@
 //! the version of the service in its name.
 
 use super::bulk::BulkPart;
+use super::deadlock::{Victim, WaitEdge, WaitReport};
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
-    Key, KvError, LockMode, LockedValue, RangeId, ScanPage, Span, Timestamp, TxnId, TxnStatus,
-    Value, WaitPolicy,
+    Key, KvError, LockMode, LockedValue, RangeId, ReadSpan, ScanPage, Span, Timestamp, TxnId,
+    TxnStatus, Value, WaitPolicy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +94,36 @@ pub enum RangeRequest {
     OwnScan { txn: TxnId, span: Span, at: Timestamp, reverse: bool, rows_max: u64, bytes_max: u64 },
     /// System range only → `Drawn`: the first of `count` consecutive timestamps.
     Draw { count: u32 },
+    /// One-phase commit that fails if anything that was read has changed → `Committed`.
+    CommitValidated(Box<ValidatedCommit>),
+    /// Whether nothing in `reads` has changed until `at`, nor ever will → `Done`. `passed`: those
+    /// who will not commit at or below `at`, whatever their intents say.
+    Validate { txn: TxnId, at: Timestamp, reads: Vec<ReadSpan>, passed: Vec<TxnId> },
+    /// As `QueryTxn`; if the transaction is in progress it will not commit at or below `above`
+    /// → `Status`, or `Pushed`.
+    PushTxn { txn: TxnId, primary: Key, seen: Timestamp, now: Timestamp, above: Timestamp },
+    /// Frees some locks of a transaction that goes on → `Done`. `keys` must lie in the range.
+    ReleaseKeys { txn: TxnId, keys: Vec<Key> },
+    /// The transaction lives and holds these advisory locks → `Done`, or `Aborted` if one was lost.
+    Reassert { txn: TxnId, locks: Vec<(Key, LockMode)> },
+    /// Holds locks in these weaker modes from now on → `Done`. The keys must lie in the range.
+    WeakenKeys { txn: TxnId, locks: Vec<(Key, LockMode)> },
+    /// System range only → `Victims`.
+    ReportWaits(WaitReport),
+    /// System range only → `Waits`: those that were reported.
+    ListWaits,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatedCommit {
+    pub txn: TxnId,
+    pub primary: Key,
+    /// As in `Commit`.
+    pub floor: Timestamp,
+    pub writes: Vec<Write>,
+    pub locked: Vec<LockedKey>,
+    /// All of it in this range.
+    pub reads: Vec<ReadSpan>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +142,13 @@ pub enum RangeResponse {
         key: Key,
     },
     Done,
+    /// Nothing was done: the transaction must commit above this.
+    Pushed {
+        above: Timestamp,
+    },
+    /// Waits of the reporting node that must end.
+    Victims(Vec<Victim>),
+    Waits(Vec<WaitEdge>),
 }
 
 /// Another transaction's intent that is in the way.

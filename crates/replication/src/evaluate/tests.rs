@@ -1,5 +1,7 @@
 //! The rules of protocol.md that bind the leader's evaluation, on a log that tests can hold back.
 
+mod validation;
+
 use super::*;
 use crate::command::{Applied, Body, Command};
 use crate::descriptor::{ReplicaPlace, SYSTEM_RANGE};
@@ -355,7 +357,9 @@ async fn intents_are_looked_for_until_the_last_is_gone() {
         commit,
         keys: Vec::new(),
     };
-    committed(leader.ask(decide(1, min_commit)).await);
+    let early = leader.ask(decide(1, min_commit)).await;
+    assert!(matches!(early, Ok(RangeResponse::Pushed { .. })), "below the new term: {early:?}");
+    committed(leader.ask(decide(1, leader.now())).await);
     assert_eq!(leader.get("a", Timestamp(9000)).await, Some("1".into()));
     tokio::time::sleep(2 * gate::REVIEW_INTERVAL).await;
     assert_eq!(leader.get("a", Timestamp(9000)).await, Some("1".into()));

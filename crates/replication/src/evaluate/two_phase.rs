@@ -22,6 +22,7 @@ use super::record::{
 use super::{
     Admission, LockedKey, Place, RangeError, RangeResponse, TXN_EXPIRY, Write, check_keys,
 };
+use core_domain::planted::{PlantedBug, is_planted};
 use core_domain::{Key, KvError, Timestamp, TxnId, TxnStatus};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +41,7 @@ impl From<Outcome> for TxnStatus {
 const RESOLVE_BYTES_MAX: usize = 1 << 20;
 
 /// What an evaluation leads to.
-enum Step {
+pub(super) enum Step {
     Answer(RangeResponse),
     Propose(Evaluated, Frees, RangeResponse),
 }
@@ -63,7 +64,7 @@ impl Place<'_> {
     }
 
     /// Evaluates until nothing is in the way, then proposes if there is something to.
-    async fn step(
+    pub(super) async fn step(
         &self,
         keys: &[Key],
         evaluate: impl Fn(&Admission) -> Result<Step, Obstacle>,
@@ -81,9 +82,7 @@ impl Place<'_> {
                     self.propose(&admission, evaluated, frees).await?;
                     return Ok(response);
                 }
-                Err(Obstacle::Flight(flight)) => flight.landed().await,
-                Err(Obstacle::Moved) => {}
-                Err(Obstacle::Error(error)) => return Err(error),
+                Err(obstacle) => self.pass(obstacle).await?,
             }
         }
     }
@@ -190,11 +189,26 @@ impl Place<'_> {
             }
             let outcome = Outcome::Committed(commit);
             let mut evaluated = self.finish(admission, txn, outcome, &all, usize::MAX)?;
+            if let Some(above) = self.pushed(&evaluated, txn, commit) {
+                return Ok(Step::Answer(RangeResponse::Pushed { above }));
+            }
             evaluated.ops.push(outcome_op(&primary, txn, outcome));
             let frees = Frees::Keys(txn, all.clone());
             Ok(Step::Propose(evaluated, frees, RangeResponse::Committed(commit)))
         })
         .await
+    }
+
+    /// Somebody has read that `txn` did not commit at `commit` (rule 5). The evaluation is undone
+    /// then.
+    fn pushed(&self, evaluated: &Evaluated, txn: TxnId, commit: Timestamp) -> Option<Timestamp> {
+        let mut state = self.gate.state.lock();
+        let above = state.pushes.against(txn);
+        if commit > above {
+            return None;
+        }
+        state.flights.land(&evaluated.flight, evaluated.keys.iter());
+        Some(above)
     }
 
     /// What the status record says, once nothing is in flight on `keys`.
@@ -255,6 +269,7 @@ impl Place<'_> {
                     ops.push(version_op(txn, key, at, &write.value));
                 }
                 (Outcome::Committed(_), None) => {}
+                (Outcome::RolledBack, _) if is_planted(PlantedBug::RollbackLeavesNoMarker) => {}
                 (Outcome::RolledBack, _) => ops.push(outcome_op(key, txn, outcome)),
             }
         }
@@ -346,10 +361,20 @@ impl Place<'_> {
             if heard || fresh_leader || fresh_intent {
                 return Ok(Step::Answer(RangeResponse::Status(TxnStatus::InProgress)));
             }
-            tracing::warn!(%txn, primary = %keys[0], "rolling back an abandoned transaction");
-            self.decide_rollback(admission, txn, &keys[0])
+            self.decide_abandoned(admission, txn, &keys[0])
         })
         .await
+    }
+
+    /// Nobody has heard of `txn` for long, and nothing is recorded about it.
+    pub(super) fn decide_abandoned(
+        &self,
+        admission: &Admission,
+        txn: TxnId,
+        primary: &Key,
+    ) -> Result<Step, Obstacle> {
+        tracing::warn!(%txn, %primary, "rolling back an abandoned transaction");
+        self.decide_rollback(admission, txn, primary)
     }
 
     /// Reads every status record of the range: slow, for `txid_status` alone.

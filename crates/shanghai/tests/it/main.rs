@@ -4,6 +4,7 @@
 mod chinook;
 mod cluster;
 mod consistency;
+mod conversations;
 mod crash;
 mod hostile;
 mod operations;

@@ -110,11 +110,14 @@ fn register_server(r: &mut Registry) {
     r.strict("pg_my_temp_schema() oid", |_, _| Ok(Datum::Oid(0)));
     r.strict("pg_is_other_temp_schema(oid) bool", |_, _| Ok(Datum::Bool(false)));
     r.strict("pg_trigger_depth() int4", |_, _| Ok(Datum::Int4(0)));
-    r.strict("pg_blocking_pids(int4) int4[]", |_, _| Ok(Datum::array(SqlType::Int4, Vec::new())));
     r.strict("pg_jit_available() bool", |_, _| Ok(Datum::Bool(false)));
 }
 
 fn register_actions(r: &mut Registry) {
+    r.strict("pg_blocking_pids(int4) int4[]", |args, call| {
+        let pids = call.ctx.facts.blocking_pids(int4(args, 0)?)?;
+        Ok(Datum::array(SqlType::Int4, pids.into_iter().map(Datum::Int4).collect()))
+    });
     r.strict("pg_cancel_backend(int4) bool", |args, call| {
         Ok(Datum::Bool(call.ctx.facts.cancel_backend(int4(args, 0)?, false)?))
     });

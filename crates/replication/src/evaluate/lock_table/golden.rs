@@ -117,6 +117,10 @@ impl Talk {
                 woken += &format!("{} is sent on\n", txn.0);
                 false
             }
+            Ok(Wake::Deadlock { holder }) => {
+                woken += &format!("{} gives way to {}\n", txn.0, holder.0);
+                false
+            }
             Err(oneshot::error::TryRecvError::Empty) => true,
             Err(oneshot::error::TryRecvError::Closed) => {
                 woken += &format!("{} is forgotten\n", txn.0);
