@@ -27,8 +27,6 @@ pub struct WriteBuffer {
     sequence: u64,
     /// Writes above it may be overwritten in place.
     last_savepoint: u64,
-    /// Somebody may want to go back.
-    has_savepoint: bool,
     bytes: u64,
 }
 
@@ -66,7 +64,6 @@ impl WriteBuffer {
     pub fn savepoint(&mut self) -> SavepointId {
         self.sequence += 1;
         self.last_savepoint = self.sequence;
-        self.has_savepoint = true;
         SavepointId(self.sequence)
     }
 
@@ -100,10 +97,6 @@ impl WriteBuffer {
         self.bytes = 0;
         let writes = std::mem::take(&mut self.writes);
         writes.into_iter().filter_map(|(key, mut stack)| Some((key, stack.pop()?.1)))
-    }
-
-    pub fn has_savepoint(&self) -> bool {
-        self.has_savepoint
     }
 
     /// A place after every write so far: savepoints before it compare below.

@@ -26,13 +26,14 @@ use core_domain::{
 use parking_lot::Mutex;
 use replication::RangeDescriptor;
 use replication::evaluate::{
-    BulkPart, LockedKey, Outcome, RangeError, RangeRequest, RangeResponse, Write,
+    BulkPart, BulkScope, LockedKey, Outcome, RangeError, RangeRequest, RangeResponse, Write,
 };
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 /// What one entry carries.
 const PART_BYTES: usize = 512 << 10;
@@ -51,7 +52,6 @@ const ENTRY_BYTES: u64 = 160;
 /// What a transaction has sent ahead.
 pub(crate) struct Bulk {
     primary: Key,
-    floor: Timestamp,
     permits: Arc<Semaphore>,
     state: Mutex<BulkState>,
 }
@@ -68,6 +68,8 @@ struct BulkState {
     failure: Option<KvError>,
     /// A key of `insert` that holds something.
     present: Option<Key>,
+    /// Parts under way.
+    sending: Vec<AbortHandle>,
     /// `BulkPrepare` was sent: somebody may ask the primary.
     prepared: bool,
 }
@@ -100,9 +102,9 @@ impl Transaction {
     /// a savepoint.
     fn bulk_from(&self, bytes_min: u64) -> u64 {
         let bytes_max = self.memory_bytes_max();
-        match self.state.lock().buffer.has_savepoint() {
-            true => bytes_max,
-            false => bytes_min.min(bytes_max),
+        match self.state.lock().buffer.last_savepoint() {
+            Some(_) => bytes_max,
+            None => bytes_min.min(bytes_max),
         }
     }
 
@@ -152,13 +154,17 @@ impl Transaction {
                 return insert_by_locks(self, rows, wait).await;
             }
         }
-        if buffered > 0 {
-            // What it deleted may be inserted again.
+        let deleted_before = {
+            let state = self.state.lock();
+            rows.iter().any(|(key, _)| state.buffer.get(key).is_some())
+        };
+        if deleted_before || rows.is_empty() {
             self.spill().await?;
         }
-        let bulk = match self.bulk.get() {
-            Some(bulk) => bulk.clone(),
-            None => self.start_bulk(rows[0].0.clone()).await?,
+        let bulk = match (self.bulk.get(), rows.first()) {
+            (Some(bulk), _) => bulk.clone(),
+            (None, Some((first, _))) => self.start_bulk(first.clone()),
+            (None, None) => return Ok(None),
         };
         if rows.is_empty() {
             self.send_open(&bulk).await?;
@@ -188,19 +194,18 @@ impl Transaction {
     }
 
     /// From now on this is a transaction that writes ahead, though all of it is still here.
-    pub(crate) async fn go_bulk(&self) -> KvResult<()> {
+    pub(crate) fn go_bulk(&self) {
         let first = self.state.lock().buffer.iter().next().map(|(key, _)| key.clone());
         match (self.bulk.get(), first) {
-            (None, Some(first)) => self.start_bulk(first).await.map(|_| ()),
-            _ => Ok(()),
+            (None, Some(first)) => drop(self.start_bulk(first)),
+            _ => {}
         }
     }
 
-    async fn start_bulk(&self, primary: Key) -> KvResult<Arc<Bulk>> {
-        let floor = self.shared.oracle.draw().await?;
+    fn start_bulk(&self, primary: Key) -> Arc<Bulk> {
         let permits = Arc::new(Semaphore::new(PARTS_AT_ONCE as usize));
-        let bulk = Arc::new(Bulk { primary, floor, permits, state: Mutex::default() });
-        Ok(self.bulk.get_or_init(|| bulk).clone())
+        let bulk = Arc::new(Bulk { primary, permits, state: Mutex::default() });
+        self.bulk.get_or_init(|| bulk).clone()
     }
 
     /// Sends the rows that are not part of a full part yet.
@@ -258,7 +263,7 @@ impl Transaction {
         let Some(first) = writes.first().map(|write| write.key.clone()) else { return Ok(()) };
         let bulk = match self.bulk.get() {
             Some(bulk) => bulk.clone(),
-            None => self.start_bulk(first).await?,
+            None => self.start_bulk(first),
         };
         // What is overwritten must have arrived.
         self.send_open(&bulk).await?;
@@ -292,6 +297,7 @@ impl Transaction {
             return Err(KvError::Internal("a transaction's permits were closed".into()));
         };
         bulk.check()?;
+        let floor = self.shared.oracle.draw().await?;
         let span = Span::new(writes[0].key.clone(), writes[writes.len() - 1].key.next());
         // The leaders must hear that the transaction lives, and of its end.
         for descriptor in ranges_of(&self.shared, std::slice::from_ref(&span)).await? {
@@ -304,20 +310,23 @@ impl Transaction {
             state.sequence += 1;
             state.sequence
         };
-        let part = make(bulk.floor, sequence, writes);
-        let (shared, bulk) = (self.shared.clone(), bulk.clone());
-        tokio::spawn(async move {
+        let part = make(floor, sequence, writes);
+        let (shared, told) = (self.shared.clone(), bulk.clone());
+        let task = tokio::spawn(async move {
             match deliver(&shared, part).await {
                 Ok(None) => {}
                 Ok(Some(key)) => {
-                    bulk.state.lock().present.get_or_insert(key);
+                    told.state.lock().present.get_or_insert(key);
                 }
                 Err(error) => {
-                    bulk.state.lock().failure.get_or_insert(error);
+                    told.state.lock().failure.get_or_insert(error);
                 }
             }
             drop(permit);
         });
+        let mut state = bulk.state.lock();
+        state.sending.retain(|task| !task.is_finished());
+        state.sending.push(task.abort_handle());
         Ok(())
     }
 
@@ -353,7 +362,9 @@ impl Transaction {
                 self.shared.alive.lock().remove(&self.id);
                 Err(KvError::OutcomeUnknown { txn: self.id })
             }
-            Err(Failure::Moved) => Err(KvError::Internal("a moved commit gave up".into())),
+            Err(Failure::Moved | Failure::Pushed { .. }) => {
+                Err(KvError::Internal("a commit gave up too early".into()))
+            }
             Err(Failure::No(error)) => {
                 roll_back_bulk(&self.shared, self.id, bulk).await;
                 self.release_except(None).await;
@@ -376,7 +387,10 @@ impl Transaction {
                 return Err(Failure::No(KvError::Aborted { txn: self.id }));
             }
             let locked = std::mem::take(&mut state.locked).into_iter();
-            locked.map(|(key, held)| LockedKey { key, mode: held.mode, seen: held.seen }).collect()
+            locked
+                .filter(|(key, _)| !key.is_advisory())
+                .map(|(key, held)| LockedKey { key, mode: held.mode, seen: held.seen })
+                .collect()
         };
         let commit = Commit {
             shared: self.shared.clone(),
@@ -384,6 +398,8 @@ impl Transaction {
             primary: bulk.primary.clone(),
             writes: Arc::default(),
             locked: Arc::new(locked),
+            reads: Arc::default(),
+            sent: Arc::default(),
         };
         let bulk = bulk.clone();
         // A client that goes away does not leave a commit half done.
@@ -478,16 +494,17 @@ impl Commit {
     async fn bulk(&self, bulk: &Arc<Bulk>, started: Instant) -> Result<Timestamp, Failure> {
         loop {
             let spans = bulk.state.lock().spans.clone();
-            let ranges = ranges_of(&self.shared, &spans).await.map_err(Failure::No)?;
-            let [one] = ranges.as_slice() else {
-                return self.bulk_over_ranges(bulk, started).await;
+            let ranges = ranges_of(&self.shared, &spans).await;
+            let ranges = ranges.map_err(|error| self.failure(error))?;
+            let one = match ranges.as_slice() {
+                [one] if self.locked.iter().all(|locked| one.span.contains(&locked.key)) => one,
+                _ => return self.bulk_over_ranges(bulk, started).await,
             };
-            if !self.locked.iter().all(|locked| one.span.contains(&locked.key)) {
-                return self.bulk_over_ranges(bulk, started).await;
-            }
-            let floor = self.shared.oracle.draw().await.map_err(Failure::No)?;
-            let locked = (*self.locked).clone();
-            match self.decide(one, self.bulk_commit(floor, None, locked), started).await {
+            let floor = self.shared.oracle.draw().await.map_err(|error| self.failure(error))?;
+            let scope = BulkScope::Only(one.generation);
+            let request = self.bulk_commit(floor, scope, (*self.locked).clone());
+            match self.decide(one, request, started).await {
+                // It was split, or its replicas changed.
                 Err(Failure::Moved) => {}
                 outcome => return outcome,
             }
@@ -497,14 +514,14 @@ impl Commit {
     fn bulk_commit(
         &self,
         floor: Timestamp,
-        commit: Option<Timestamp>,
+        scope: BulkScope,
         locked: Vec<LockedKey>,
     ) -> RangeRequest {
         RangeRequest::BulkCommit {
             txn: self.txn,
             primary: self.primary.clone(),
             floor,
-            commit,
+            scope,
             locked,
         }
     }
@@ -516,12 +533,17 @@ impl Commit {
     ) -> Result<Timestamp, Failure> {
         bulk.state.lock().prepared = true;
         let spans = bulk.state.lock().spans.clone();
-        // Locks that nothing was written under take part as intents.
-        let parts = match self.locked.is_empty() {
-            true => Vec::new(),
-            false => self.locked_parts().await.map_err(Failure::No)?,
+        let (parts, decided) = loop {
+            // Locks that nothing was written under take part as intents.
+            let parts = match self.locked.is_empty() {
+                true => Vec::new(),
+                false => self.locked_parts().await.map_err(|error| self.failure(error))?,
+            };
+            match self.prepare_and_decide(&spans, &parts, started).await {
+                Err(Failure::Moved) => {}
+                decided => break (parts, decided),
+            }
         };
-        let decided = self.prepare_and_decide(&spans, &parts, started).await;
         let outcome = match &decided {
             Ok(at) => Outcome::Committed(*at),
             Err(Failure::Unknown) => return decided,
@@ -548,41 +570,50 @@ impl Commit {
     ) -> Result<Timestamp, Failure> {
         let mut highest = match guards.is_empty() {
             true => Timestamp::ZERO,
-            false => match self.prewrite(guards).await {
-                Err(Failure::Moved) => {
-                    let reason = "ranges moved during the commit".to_owned();
-                    let range = guards[0].descriptor.range;
-                    return Err(Failure::No(KvError::Unavailable { range, reason }));
-                }
-                prewritten => prewritten?,
-            },
+            false => self.prewrite(guards).await?,
         };
         let mut prepared: BTreeMap<RangeId, core_domain::Generation> = BTreeMap::new();
         loop {
-            let ranges = ranges_of(&self.shared, spans).await.map_err(Failure::No)?;
+            let ranges = ranges_of(&self.shared, spans).await;
+            let ranges = ranges.map_err(|error| self.failure(error))?;
             let left = ranges.iter().find(|r| prepared.get(&r.range) != Some(&r.generation));
             let Some(descriptor) = left else { break };
-            let request =
-                RangeRequest::BulkPrepare { txn: self.txn, primary: self.primary.clone() };
+            let request = RangeRequest::BulkPrepare {
+                txn: self.txn,
+                primary: self.primary.clone(),
+                generation: descriptor.generation,
+            };
             match self.shared.sender.send(descriptor, request).await {
                 Ok((RangeResponse::Prewritten { min_commit }, _)) => {
                     highest = highest.max(min_commit);
                     prepared.insert(descriptor.range, descriptor.generation);
                 }
-                Ok((other, _)) => return Err(Failure::No(surprise("a preparation", &other))),
+                Ok((other, _)) => return Err(self.failure(surprise("a preparation", &other))),
                 Err(RangeError::WrongRange { .. }) => {}
                 Err(RangeError::OutcomeUnknown { .. })
                     if started.elapsed() < self.shared.sender.tuning.outcome_timeout => {}
-                Err(error) => return Err(Failure::No(kv_error(descriptor.range, error))),
+                Err(error) => return Err(self.failure(kv_error(descriptor.range, error))),
             }
         }
-        let drawn = self.shared.oracle.draw().await.map_err(Failure::No)?;
-        let commit = drawn.max(highest);
+        let mut commit = None;
         loop {
-            let primary = self.shared.sender.locate(&self.primary).await.map_err(Failure::No)?;
-            let request = self.bulk_commit(Timestamp::ZERO, Some(commit), Vec::new());
+            let at = match commit {
+                Some(at) => at,
+                None => {
+                    let drawn = self.draw_at_least(highest).await;
+                    drawn.map_err(|error| self.failure(error))?
+                }
+            };
+            commit = Some(at);
+            let primary = self.shared.sender.locate(&self.primary).await;
+            let primary = primary.map_err(|error| self.failure(error))?;
+            let request = self.bulk_commit(Timestamp::ZERO, BulkScope::Prepared(at), Vec::new());
             match self.decide(&primary, request, started).await {
                 Err(Failure::Moved) => {}
+                Err(Failure::Pushed { above }) => {
+                    highest = highest.max(above.next());
+                    commit = None;
+                }
                 outcome => return outcome,
             }
         }
@@ -598,7 +629,8 @@ async fn tell(shared: &Shared, txn: TxnId, outcome: Outcome, spans: &[Span]) {
         let Some(descriptor) = left else { return };
         let here: Vec<Span> =
             spans.iter().filter_map(|span| span.intersect(&descriptor.span)).collect();
-        let request = RangeRequest::BulkDecide { txn, outcome, spans: here };
+        let generation = descriptor.generation;
+        let request = RangeRequest::BulkDecide { txn, outcome, spans: here, generation };
         match shared.sender.send(descriptor, request).await {
             Ok(_) => {
                 told.insert(descriptor.range, descriptor.generation);
@@ -614,6 +646,8 @@ async fn tell(shared: &Shared, txn: TxnId, outcome: Outcome, spans: &[Span]) {
 
 /// Ends what was sent ahead, unless its commit came first.
 pub(crate) async fn roll_back_bulk(shared: &Shared, txn: TxnId, bulk: &Bulk) {
+    // A part may wait for a lock. What the leaders have begun comes before what they hear next.
+    std::mem::take(&mut bulk.state.lock().sending).iter().for_each(AbortHandle::abort);
     let _all = bulk.permits.acquire_many(PARTS_AT_ONCE).await;
     let (spans, prepared) = {
         let state = bulk.state.lock();

@@ -96,9 +96,8 @@ pub(crate) enum Failure {
 impl Transaction {
     pub(crate) async fn commit_buffer(&self) -> KvResult<CommitReceipt> {
         let large = self.may_bulk() && self.state.lock().buffer.bytes() > BULK_BYTES_MIN;
-        if large && let Err(error) = Box::pin(self.go_bulk()).await {
-            self.release_except(None).await;
-            return Err(error);
+        if large {
+            self.go_bulk();
         }
         if let Some(bulk) = self.bulk.get() {
             return Box::pin(self.commit_bulk(bulk)).await;
@@ -328,7 +327,7 @@ impl Commit {
     }
 
     /// After an attempt that may have succeeded, only the leader's own words are certain.
-    fn failure(&self, error: KvError) -> Failure {
+    pub(crate) fn failure(&self, error: KvError) -> Failure {
         let says_leader = matches!(error, KvError::Conflict { .. } | KvError::Aborted { .. });
         if self.sent.load(Ordering::Relaxed) && !says_leader {
             Failure::Unknown

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use cluster::{Handler, Transport, TransportError};
 use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
 use replication::evaluate::{
-    Evaluator, Group, RangeError, RangeRequest, RangeResponse, Victim, WaitEdge,
+    BulkPart, Evaluator, Group, RangeError, RangeRequest, RangeResponse, Victim, WaitEdge,
 };
 use replication::{
     Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
@@ -464,6 +464,11 @@ impl RangeSender {
                 *limit = Some(wait);
                 timeout += wait;
             }
+            RangeRequest::BulkWrite(BulkPart { wait: WaitPolicy::Wait(limit), .. }) => {
+                let wait = left.min(LOCK_WAIT_MAX);
+                *limit = Some(wait);
+                timeout = self.tuning.outcome_timeout + wait;
+            }
             RangeRequest::Commit { .. }
             | RangeRequest::CommitValidated(_)
             | RangeRequest::Validate { .. }
@@ -594,10 +599,11 @@ fn newer(
 /// What is left of a wait for a lock that began at `since`; `None` if nothing is, or it is no wait.
 fn wait_left(request: &RangeRequest, since: Instant) -> Option<Duration> {
     match request {
-        RangeRequest::Lock { wait: WaitPolicy::Wait(None), .. } => Some(Duration::MAX),
-        RangeRequest::Lock { wait: WaitPolicy::Wait(Some(limit)), .. } => {
-            limit.checked_sub(since.elapsed())
-        }
+        RangeRequest::Lock { wait: WaitPolicy::Wait(limit), .. }
+        | RangeRequest::BulkWrite(BulkPart { wait: WaitPolicy::Wait(limit), .. }) => match limit {
+            None => Some(Duration::MAX),
+            Some(limit) => limit.checked_sub(since.elapsed()),
+        },
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use core_domain::{
     ScanOptions, Span, TxnOptions, TxnStatus, Value, WaitPolicy,
 };
 use query::TxnCoordinator;
+use replication::SYSTEM_RANGE;
 use std::sync::Arc;
 use std::time::Duration;
 use support::*;
@@ -316,4 +317,95 @@ async fn after_a_restart_what_was_committed_is_there_and_the_rest_goes() {
     assert_eq!(next.insert(vec![row(30_000)], WAIT).await.unwrap(), None);
     next.commit().await.unwrap();
     assert_eq!(count(&begin(&kv).await, false).await, 20_001);
+}
+
+/// Three nodes: the leader moves while the transaction is open, then it dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_leader_in_the_middle_loses_nothing() {
+    let mut cluster = Cluster::start(&[1, 2, 3]).await;
+    cluster.transfer(SYSTEM_RANGE, 1).await;
+    cluster.transfer(DATA_RANGE, 2).await;
+    let kv = cluster.kv(1);
+    let writer = begin(&kv).await;
+    load(&writer, 0, 8_000).await;
+    cluster.transfer(DATA_RANGE, 3).await;
+    load(&writer, 8_000, 16_000).await;
+    cluster.kill(3, 11).await;
+    load(&writer, 16_000, 24_000).await;
+    assert_eq!(count(&writer, false).await, 24_000);
+    assert_eq!(count(&begin(&kv).await, false).await, 0);
+    writer.commit().await.unwrap();
+    assert_eq!(count(&begin(&kv).await, true).await, 24_000);
+    cluster.restart(3).await;
+    cluster.transfer(DATA_RANGE, 3).await;
+    assert_eq!(count(&begin(&kv).await, false).await, 24_000);
+}
+
+/// The coordinator dies at some point of its commit. Whoever comes next finds all of it or nothing, and
+/// does not wait for long.
+async fn coordinator_dies(split: bool, delay: Duration) {
+    let mut cluster = Cluster::start(&[1, 2, 3]).await;
+    let kv = cluster.kv(1);
+    put(&kv, &[("z", "1")]).await.unwrap();
+    cluster.transfer(SYSTEM_RANGE, 2).await;
+    cluster.transfer(DATA_RANGE, 2).await;
+    if split {
+        kv.split_at(&row(5_000).0).await.unwrap();
+        cluster.transfer(cluster.range_of("row0009000"), 3).await;
+    }
+    let writer = begin(&kv).await;
+    load(&writer, 0, 10_000).await;
+    let committing = tokio::spawn(async move { writer.commit().await });
+    tokio::time::sleep(delay).await;
+    cluster.kill(1, 5).await;
+    committing.abort();
+    let kv = cluster.kv(2);
+    let seen = count(&begin(&kv).await, false).await;
+    assert!(seen == 0 || seen == 10_000, "{seen} after {delay:?}");
+    let next = begin(&kv).await;
+    let found = next.insert(vec![row(9_999)], WAIT).await.unwrap();
+    let expected = match &found {
+        None => {
+            assert_eq!(seen, 0, "it was there, and is gone");
+            next.commit().await.unwrap();
+            1
+        }
+        Some(_) => 10_000,
+    };
+    for reverse in [false, true] {
+        assert_eq!(count(&begin(&kv).await, reverse).await, expected, "{delay:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_commit_whose_coordinator_dies_is_whole_or_gone() {
+    let delays = [0, 2, 5, 20].map(Duration::from_millis);
+    let cases = delays.iter().flat_map(|delay| [false, true].map(|split| (split, *delay)));
+    let running: Vec<_> =
+        cases.map(|(split, delay)| tokio::spawn(coordinator_dies(split, delay))).collect();
+    for case in running {
+        case.await.unwrap();
+    }
+}
+
+/// A part that waits for somebody's lock does not keep its transaction from ending.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_waits_for_a_lock_can_be_given_up() {
+    let (_cluster, kv) = cluster().await;
+    let holder = begin(&kv).await;
+    holder.lock(&[row(15_000).0], LockMode::Exclusive, WAIT).await.unwrap();
+    let writer = begin(&kv).await;
+    let loading = {
+        let writer = writer.clone();
+        tokio::spawn(async move { load(&writer, 0, 20_000).await })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!loading.is_finished());
+    loading.abort();
+    tokio::time::timeout(Duration::from_secs(2), writer.rollback()).await.expect("at once");
+    let next = begin(&kv).await;
+    assert_eq!(next.insert(vec![row(1)], WAIT).await.unwrap(), None);
+    next.commit().await.unwrap();
+    holder.rollback().await;
+    assert_eq!(count(&begin(&kv).await, false).await, 1);
 }

@@ -211,4 +211,51 @@ mod tests {
             }
         }
     }
+
+    /// Each read might keep its answer for the next one.
+    #[test]
+    fn the_cache_of_rows_keeps_only_what_is_decided() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = RocksEngine::open(dir.path(), &RocksOptions::default()).unwrap();
+        assert!(crate::EngineReader::row_cache(&engine).is_some());
+        let key = Key::from(&b"k"[..]);
+        let write = |at: u64, stored: Option<Vec<u8>>| {
+            let mut batch = WriteBatch::new();
+            match stored {
+                Some(stored) => batch.put(Cf::Data, version_key(b"k", Timestamp(at)), stored),
+                None => batch.delete(Cf::Data, version_key(b"k", Timestamp(at))),
+            }
+            engine.write(batch, false).unwrap();
+        };
+        let read = |fates: &Told, at: u64| {
+            let mut reader = PointReader::new(&engine, 1).with(Some(fates));
+            let found = reader.at(&key, Timestamp(at)).unwrap().and_then(|v| v.value);
+            found.map(|value| String::from_utf8(value.to_vec()).unwrap())
+        };
+        let hidden = |start, value: &[u8]| {
+            let mark = Mark { start: TxnId(start), sequence: 1, mode: LockMode::Exclusive };
+            Some(encode_hidden(mark, Some(value)))
+        };
+        let (unseen, committed) = (Told(Fate::Unseen), Told(Fate::Committed(Timestamp(500))));
+        write(100, Some(encode_version(TxnId(1), Some(b"old"))));
+        assert_eq!(read(&unseen, 1000).as_deref(), Some("old"));
+        write(400, hidden(7, b"new"));
+        for _ in 0..2 {
+            assert_eq!(read(&unseen, 1000).as_deref(), Some("old"));
+        }
+        assert_eq!(read(&committed, 499).as_deref(), Some("old"));
+        for _ in 0..2 {
+            assert_eq!(read(&committed, 1000).as_deref(), Some("new"));
+            assert_eq!(read(&committed, 499).as_deref(), Some("old"));
+        }
+        write(600, Some(encode_version(TxnId(8), Some(b"later"))));
+        assert_eq!(read(&committed, 1000).as_deref(), Some("later"));
+        assert_eq!(read(&committed, 599).as_deref(), Some("new"));
+        write(700, hidden(9, b"rolled back"));
+        for _ in 0..2 {
+            assert_eq!(read(&unseen, 1000).as_deref(), Some("later"));
+        }
+        write(700, None);
+        assert_eq!(read(&unseen, 1000).as_deref(), Some("later"));
+    }
 }

@@ -96,6 +96,7 @@ impl Settings {
                 schemas: Arc::from([]),
                 statement_timeout: None,
                 lock_timeout: None,
+                transaction_memory: u64::MAX,
                 transaction_timeout: None,
                 default_isolation: IsolationLevel::ReadCommitted,
                 default_read_only: false,

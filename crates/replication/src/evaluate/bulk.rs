@@ -18,13 +18,18 @@
 //!
 //! Interleavings that this closes, beside those of the one-phase commit:
 //! - A copy of a part arrives after the decision: the record refuses it. A decision waits for the
-//!   parts that are in flight.
+//!   parts that are in flight, and parts for the decision.
+//! - A copy of a part arrives after a later part on the same key: it is older, and leaves the key.
 //! - A lock is asked for while a part is in flight: its keys are latched, and the version is met.
-//! - A split between part and commit: records are copied, the coordinator finds both halves.
+//! - A split between part and commit: records are copied, and what the coordinator asks of a range
+//!   holds for the generation that it knows.
+//! - A leader that remembers nothing: versions lie at or below a timestamp that was drawn, and so
+//!   below every commit to come.
 
 use super::commit::{Evaluated, Frees, Obstacle};
 use super::flight::Flight;
-use super::hidden::{Hidden, Met, fates};
+use super::gate::GateState;
+use super::hidden::{Hidden, Met, Stage, fates};
 use super::lock::Held;
 use super::record::{Outcome, outcome_beside, outcome_op};
 use super::{
@@ -32,7 +37,7 @@ use super::{
     check_keys,
 };
 use crate::command::{Applied, Command, EngineOp};
-use core_domain::{Key, KvError, LockMode, Span, Timestamp, TxnId, Value, WaitPolicy};
+use core_domain::{Generation, Key, KvError, LockMode, Span, Timestamp, TxnId, Value, WaitPolicy};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +54,7 @@ const REMOVED_AT_ONCE: usize = 8192;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkPart {
     pub txn: TxnId,
-    /// An oracle timestamp drawn after the transaction began.
+    /// An oracle timestamp drawn after the keys were locked.
     pub floor: Timestamp,
     pub sequence: u32,
     /// The keys must hold nothing, and are not locked yet. Else they are, or need not be.
@@ -63,12 +68,21 @@ pub struct BulkPart {
     pub writes: Vec<Write>,
 }
 
+/// What a commit decides about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BulkScope {
+    /// All parts lie in this range, as it is in this generation.
+    Only(Generation),
+    /// Every range was prepared, and this drawn afterwards.
+    Prepared(Timestamp),
+}
+
 enum Step {
     Propose(Evaluated, Frees),
     Answer(RangeResponse),
     /// Somebody holds a lock on the key.
     Locked(Key),
-    Meets(Met),
+    Meets(Key, Met),
 }
 
 impl Place<'_> {
@@ -101,15 +115,12 @@ impl Place<'_> {
             let flight = match self.latch(&admission, &part, &keys) {
                 Ok(Latched::By(flight)) => flight,
                 Ok(Latched::Decided) => return Ok(RangeResponse::Done),
-                Err(Obstacle::Flight(flight)) => {
-                    flight.landed().await;
+                Err(obstacle) => {
+                    self.pass(obstacle).await?;
                     continue;
                 }
-                Err(Obstacle::Moved) => continue,
-                Err(Obstacle::Error(error)) => return Err(error),
             };
-            let (flight, base) = flight;
-            let step = self.evaluate_part(&admission, &part, &keys, &flight, base);
+            let step = self.evaluate_part(&admission, &part, &keys, &flight);
             if !matches!(step, Ok(Step::Propose(..))) {
                 self.gate.state.lock().flights.land(&flight, [].iter());
             }
@@ -125,17 +136,25 @@ impl Place<'_> {
                 }
                 Step::Locked(key) => {
                     let mode = LockMode::Exclusive;
-                    self.acquire(part.txn, &key, mode, part.wait, deadline).await?;
+                    let held = self.acquire(part.txn, &key, mode, part.wait, deadline).await?;
+                    if let Held::Skipped = held {
+                        return Err(KvError::LockNotAvailable { key }.into());
+                    }
                 }
-                Step::Meets(met) => {
-                    self.wait_for(met, part.txn, &keys[0], part.wait, deadline).await?;
+                Step::Meets(key, met) => {
+                    if !matches!(part.wait, WaitPolicy::Wait(_))
+                        && !matches!(met.stage, Stage::Committing(_))
+                    {
+                        return Err(KvError::LockNotAvailable { key }.into());
+                    }
+                    self.wait_for(met, part.txn, &key, part.wait, deadline).await?;
                 }
             }
         }
     }
 
     /// Keeps everybody else off the keys while the part is evaluated and proposed. Readers pass:
-    /// nothing becomes visible. Answers below what the versions must not lie.
+    /// nothing becomes visible.
     fn latch(
         &self,
         admission: &Admission,
@@ -145,6 +164,9 @@ impl Place<'_> {
         let mut state = self.gate.state.lock();
         if state.term != admission.term {
             return Err(Obstacle::Moved);
+        }
+        if let Some(flight) = state.flights.deciding(part.txn) {
+            return Err(Obstacle::Flight(flight));
         }
         match state.hidden_of(part.txn) {
             Some(Hidden::Committed(_)) => return Ok(Latched::Decided),
@@ -159,10 +181,7 @@ impl Place<'_> {
         }
         let flight = Flight::new(part.txn, Timestamp::MAX);
         state.flights.take_off_many(&flight, keys.clone());
-        // Later commits on these keys are above it, whatever becomes of this one.
-        let base = state.max_ts.next().max(part.floor);
-        state.max_ts = state.max_ts.max(base);
-        Ok(Latched::By((flight, base)))
+        Ok(Latched::By(flight))
     }
 
     /// Without the gate's lock: the keys are latched.
@@ -172,7 +191,6 @@ impl Place<'_> {
         part: &BulkPart,
         keys: &Arc<[Key]>,
         flight: &Arc<Flight>,
-        base: Timestamp,
     ) -> Result<Step, RangeError> {
         let txn = part.txn;
         let (view, may_have_intents) = {
@@ -190,26 +208,29 @@ impl Place<'_> {
         let mut reader = PointReader::new(self.engine(), keys.len()).with(fates(&reading));
         let own_reading = own_view.reading(Timestamp::MAX);
         let mut own_reader: Option<PointReader<'_>> = None;
-        let mut top = base;
+        // Readers may have been served above it: what counts for them is the commit.
+        let mut at = part.floor;
+        let mut writes: Vec<&Write> = Vec::with_capacity(part.writes.len());
         for write in &part.writes {
             let newest = reader.newest(&write.key)?;
-            top = top.max(reader.top().next());
+            at = at.max(reader.top().next());
             let met = reading.as_ref().and_then(|reading| reading.take_met());
-            let own = matches!(&met, Some(Met::Open(mark)) if mark.start == txn);
-            if own && part.absent {
-                // Written by an earlier part, or by a copy of this one?
-                let found = own_reader
-                    .get_or_insert_with(|| {
-                        PointReader::new(self.engine(), 1).with(fates(&own_reading))
-                    })
-                    .newest(&write.key)?;
-                let again = matches!(&met, Some(Met::Open(m)) if m.sequence == part.sequence);
-                if !again && found.is_some_and(|version| version.value.is_some()) {
-                    return Ok(Step::Answer(RangeResponse::Present { key: write.key.clone() }));
+            if let Some(Met { mark, .. }) = &met
+                && mark.start == txn
+            {
+                if mark.sequence >= part.sequence {
+                    // This is a copy: it was written, and maybe changed since.
+                    continue;
                 }
-                continue;
-            }
-            if own {
+                if part.absent {
+                    let own = own_reader.get_or_insert_with(|| {
+                        PointReader::new(self.engine(), 1).with(fates(&own_reading))
+                    });
+                    if own.newest(&write.key)?.is_some_and(|version| version.value.is_some()) {
+                        return Ok(Step::Answer(RangeResponse::Present { key: write.key.clone() }));
+                    }
+                }
+                writes.push(write);
                 continue;
             }
             if foreign.contains(&write.key) {
@@ -217,30 +238,33 @@ impl Place<'_> {
             }
             if let Some(met) = met {
                 return match part.absent {
-                    true => Ok(Step::Meets(met)),
+                    true => Ok(Step::Meets(write.key.clone(), met)),
                     // The lock was lost, and somebody else took the key.
-                    false => Err(conflict(&write.key, met)),
+                    false => {
+                        let other = met.mark.start;
+                        Err(KvError::Conflict { key: write.key.clone(), other }.into())
+                    }
                 };
             }
-            let (commit, start) =
-                newest.as_ref().map_or_else(Default::default, |v| (v.commit, v.start));
+            if part.absent && newest.as_ref().is_some_and(|version| version.value.is_some()) {
+                return Ok(Step::Answer(RangeResponse::Present { key: write.key.clone() }));
+            }
+            let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));
             let changed = write.seen.is_some_and(|seen| seen != commit)
                 || part.snapshot.is_some_and(|snapshot| commit > snapshot);
             if changed {
                 return Err(KvError::Conflict { key: write.key.clone(), other: start }.into());
             }
-            if part.absent && newest.is_some_and(|version| version.value.is_some()) {
-                return Ok(Step::Answer(RangeResponse::Present { key: write.key.clone() }));
-            }
+            at = at.max(commit.next());
+            writes.push(write);
         }
-        drop(reader);
-        if top > base {
-            let mut state = self.gate.state.lock();
-            state.max_ts = state.max_ts.max(top);
+        if writes.is_empty() {
+            return Ok(Step::Answer(RangeResponse::Done));
         }
+        self.gate.state.lock().raise_to_version(at, part.floor);
         let mark = Mark { start: txn, sequence: part.sequence, mode: part.mode };
-        let mut ops = Vec::with_capacity(part.writes.len() + 1);
-        ops.extend(part.writes.iter().map(|write| hidden_op(mark, &write.key, top, &write.value)));
+        let mut ops = Vec::with_capacity(writes.len() + 1);
+        ops.extend(writes.iter().map(|write| hidden_op(mark, &write.key, at, &write.value)));
         ops.push(Hidden::Open.op(&admission.descriptor.span.start, txn));
         let frees = match part.absent {
             true => Frees::Nothing,
@@ -266,14 +290,15 @@ impl Place<'_> {
         &self,
         txn: TxnId,
         primary: Key,
+        generation: Generation,
     ) -> Result<RangeResponse, RangeError> {
-        self.decision(txn, |state, start| {
+        self.decision(txn, Some(generation), |state, start| {
             let before = state.hidden_of(txn).cloned();
             let min_commit = match &before {
                 Some(Hidden::Committed(at)) => return Ok(Decision::Was(*at)),
                 Some(Hidden::RolledBack) => return Err(KvError::Aborted { txn }.into()),
                 Some(Hidden::Committing(flight)) => return Err(Obstacle::Flight(flight.clone())),
-                Some(Hidden::Prepared { min_commit, .. }) => *min_commit,
+                Some(Hidden::Prepared { min_commit, .. }) => return Ok(Decision::Was(*min_commit)),
                 Some(Hidden::Open) | None => state.max_ts.next(),
             };
             let after = Hidden::Prepared { primary: primary.clone(), min_commit };
@@ -284,21 +309,25 @@ impl Place<'_> {
             Ok(Decision::Propose { at: min_commit, ops, before, after })
         })
         .await
-        .map(|min_commit| RangeResponse::Prewritten { min_commit })
+        .map(|decided| decided.answer(|min_commit| RangeResponse::Prewritten { min_commit }))
     }
 
-    /// Decides. `commit`: drawn after all ranges were prepared; `None`: this is the only range.
+    /// Decides.
     pub(super) async fn bulk_commit(
         &self,
         txn: TxnId,
         primary: Key,
         floor: Timestamp,
-        commit: Option<Timestamp>,
+        scope: BulkScope,
         locked: Vec<LockedKey>,
     ) -> Result<RangeResponse, RangeError> {
+        let (generation, commit) = match scope {
+            BulkScope::Only(generation) => (Some(generation), None),
+            BulkScope::Prepared(commit) => (None, Some(commit)),
+        };
         let keys: Vec<Key> =
             locked.iter().map(|l| l.key.clone()).chain([primary.clone()]).collect();
-        self.step_decision(txn, &keys, |state, start| {
+        self.step_decision(txn, &keys, generation, |state, start| {
             match outcome_beside(self.engine(), &primary, txn)? {
                 Some(Outcome::Committed(at)) => return Ok(Decision::Was(at)),
                 Some(Outcome::RolledBack) => return Err(KvError::Aborted { txn }.into()),
@@ -318,14 +347,23 @@ impl Place<'_> {
                     return Err(KvError::Aborted { txn }.into());
                 }
             };
+            // Rule 5: somebody has read that it would not.
+            if let Some(above) = Some(state.pushes.against(txn))
+                && commit.is_some_and(|commit| commit <= above)
+            {
+                return Ok(Decision::Pushed(above));
+            }
             let newest = self.check_writes(state, txn, &[], &locked)?;
+            if commit.is_none() && state.is_ahead_of_oracle() {
+                return Err(Obstacle::AheadOfOracle);
+            }
             let at = commit.unwrap_or_else(|| newest.max(state.max_ts).next().max(floor));
             let after = Hidden::Committed(at);
             let ops = vec![after.op(start, txn), outcome_op(&primary, txn, Outcome::Committed(at))];
             Ok(Decision::Propose { at, ops, before, after })
         })
         .await
-        .map(RangeResponse::Committed)
+        .map(|decided| decided.answer(RangeResponse::Committed))
     }
 
     /// What was decided elsewhere, or a rollback by the coordinator.
@@ -334,8 +372,9 @@ impl Place<'_> {
         txn: TxnId,
         outcome: Outcome,
         spans: Vec<Span>,
+        generation: Option<Generation>,
     ) -> Result<RangeResponse, RangeError> {
-        self.decision(txn, |state, start| {
+        self.decision(txn, generation, |state, start| {
             let before = match state.hidden_of(txn) {
                 Some(Hidden::Committed(at)) => return Ok(Decision::Was(*at)),
                 Some(Hidden::RolledBack) => return Ok(Decision::Was(Timestamp::MAX)),
@@ -361,9 +400,10 @@ impl Place<'_> {
     async fn decision(
         &self,
         txn: TxnId,
-        decide: impl Fn(&mut super::gate::GateState, &Key) -> Result<Decision, Obstacle>,
-    ) -> Result<Timestamp, RangeError> {
-        self.step_decision(txn, &[], decide).await
+        generation: Option<Generation>,
+        decide: impl Fn(&mut GateState, &Key) -> Result<Decision, Obstacle>,
+    ) -> Result<Decided, RangeError> {
+        self.step_decision(txn, &[], generation, decide).await
     }
 
     /// Writes the record that `decide` wants, once nothing of the transaction is in flight.
@@ -371,47 +411,53 @@ impl Place<'_> {
         &self,
         txn: TxnId,
         keys: &[Key],
-        decide: impl Fn(&mut super::gate::GateState, &Key) -> Result<Decision, Obstacle>,
-    ) -> Result<Timestamp, RangeError> {
+        generation: Option<Generation>,
+        decide: impl Fn(&mut GateState, &Key) -> Result<Decision, Obstacle>,
+    ) -> Result<Decided, RangeError> {
         loop {
             let admission = self.admit_effects().await?;
-            check_keys(&admission.descriptor, keys.iter())?;
-            let start = &admission.descriptor.span.start;
+            let descriptor = &admission.descriptor;
+            check_keys(descriptor, keys.iter())?;
+            if generation.is_some_and(|known| known != descriptor.generation) {
+                // What was asked for may be about more than this range has now.
+                return Err(RangeError::WrongRange { actual: Some((**descriptor).clone()) });
+            }
+            let start = &descriptor.span.start;
             match self.evaluate_decision(&admission, txn, keys, |state| decide(state, start)) {
-                Ok(Ok(at)) => {
+                Ok(Evaluation::Known(decided)) => {
                     if self.still(&admission).await? {
-                        return Ok(at);
+                        return Ok(decided);
                     }
                 }
-                Ok(Err((evaluated, at, frees))) => {
+                Ok(Evaluation::Propose(evaluated, frees)) => {
+                    let at = evaluated.flight.min_commit;
                     self.propose(&admission, evaluated, frees).await?;
-                    return Ok(at);
+                    return Ok(Decided::At(at));
                 }
-                Err(Obstacle::Flight(flight)) => flight.landed().await,
-                Err(Obstacle::Moved) => {}
-                Err(Obstacle::Error(error)) => return Err(error),
+                Err(obstacle) => self.pass(obstacle).await?,
             }
         }
     }
 
-    #[allow(clippy::type_complexity)] // Local to the two functions above.
     fn evaluate_decision(
         &self,
         admission: &Admission,
         txn: TxnId,
         keys: &[Key],
-        decide: impl Fn(&mut super::gate::GateState) -> Result<Decision, Obstacle>,
-    ) -> Result<Result<Timestamp, (Evaluated, Timestamp, Frees)>, Obstacle> {
+        decide: impl Fn(&mut GateState) -> Result<Decision, Obstacle>,
+    ) -> Result<Evaluation, Obstacle> {
         let mut state = self.gate.state.lock();
         if state.term != admission.term {
             return Err(Obstacle::Moved);
         }
-        let own_part = state.flights.many_of(txn);
-        if let Some(flight) = own_part.or_else(|| state.latched(keys.iter())) {
+        let flights = &state.flights;
+        let own = flights.deciding(txn).or_else(|| flights.many_of(txn));
+        if let Some(flight) = own.or_else(|| state.latched(keys.iter())) {
             return Err(Obstacle::Flight(flight));
         }
         match decide(&mut state)? {
-            Decision::Was(at) => Ok(Ok(at)),
+            Decision::Was(at) => Ok(Evaluation::Known(Decided::At(at))),
+            Decision::Pushed(above) => Ok(Evaluation::Known(Decided::Pushed(above))),
             Decision::Propose { at, ops, before, after } => {
                 let flight = Flight::new(txn, at);
                 if let Hidden::Committed(_) = after {
@@ -419,12 +465,14 @@ impl Place<'_> {
                 }
                 let keys = keys.to_vec();
                 state.flights.take_off(&flight, keys.iter());
+                state.flights.take_off_decision(&flight);
                 let frees = match after.is_undecided() {
                     true => Frees::Nothing,
                     false => Frees::All(txn),
                 };
                 let decides = Some(Box::new(Decides { txn, before, after }));
-                Ok(Err((Evaluated { flight, keys, ops, placed: 0, decides }, at, frees)))
+                let evaluated = Evaluated { flight, keys, ops, placed: 0, decides };
+                Ok(Evaluation::Propose(evaluated, frees))
             }
         }
     }
@@ -438,18 +486,19 @@ impl Place<'_> {
         wait: WaitPolicy,
         deadline: Option<Duration>,
     ) -> Result<(), RangeError> {
-        let other = match met {
-            Met::Flight(flight) => {
+        let other = met.mark.start;
+        match met.stage {
+            Stage::Committing(flight) => {
                 flight.landed().await;
                 return Ok(());
             }
-            Met::Prepared { txn, primary, min_commit } => {
+            Stage::Prepared { primary, min_commit } => {
                 let key = key.clone();
-                let foreign = ForeignIntent { key, txn, primary, min_commit };
+                let foreign = ForeignIntent { key, txn: other, primary, min_commit };
                 return Err(RangeError::Intents(vec![foreign]));
             }
-            Met::Open(mark) => mark.start,
-        };
+            Stage::Open => {}
+        }
         let (alive, since) = {
             let alive = self.evaluator.locks.lock().is_alive(other, self.now());
             (alive, self.gate.state.lock().since)
@@ -457,12 +506,13 @@ impl Place<'_> {
         if !alive && self.now() >= since + TXN_EXPIRY {
             tracing::warn!(txn = %other, "rolling back an abandoned large transaction");
             let everywhere = vec![self.group.descriptor().span.clone()];
-            Box::pin(self.bulk_decide(other, Outcome::RolledBack, everywhere)).await?;
+            Box::pin(self.bulk_decide(other, Outcome::RolledBack, everywhere, None)).await?;
             return Ok(());
         }
         let room = waiting_room(other);
         let mode = LockMode::KeyShare;
-        let held = self.acquire(txn, &room, mode, wait, deadline).await?;
+        let held = self.acquire(txn, &room, mode, wait, deadline).await;
+        let held = held.map_err(|error| about_key(error, key))?;
         if let Held::Yes = held {
             self.evaluator.locks.lock().release_keys(txn, [&room]);
         }
@@ -481,15 +531,54 @@ impl Place<'_> {
     }
 }
 
+/// The same error, about the key that was asked for.
+fn about_key(error: RangeError, key: &Key) -> RangeError {
+    let key = key.clone();
+    let RangeError::Kv(error) = error else { return error };
+    RangeError::Kv(match error {
+        KvError::Deadlock { waiter, holder, .. } => KvError::Deadlock { key, waiter, holder },
+        KvError::LockTimeout { .. } => KvError::LockTimeout { key },
+        other => other,
+    })
+}
+
 enum Latched {
-    By((Arc<Flight>, Timestamp)),
+    By(Arc<Flight>),
     /// A late copy: its transaction is committed.
     Decided,
 }
 
+/// What a leader answers about a transaction.
+#[derive(Clone, Copy)]
+enum Decided {
+    At(Timestamp),
+    Pushed(Timestamp),
+}
+
+impl Decided {
+    fn answer(self, at: impl FnOnce(Timestamp) -> RangeResponse) -> RangeResponse {
+        match self {
+            Decided::At(timestamp) => at(timestamp),
+            Decided::Pushed(above) => RangeResponse::Pushed { above },
+        }
+    }
+}
+
+enum Evaluation {
+    Known(Decided),
+    Propose(Evaluated, Frees),
+}
+
 enum Decision {
     Was(Timestamp),
-    Propose { at: Timestamp, ops: Vec<EngineOp>, before: Hidden, after: Hidden },
+    /// It must commit above this.
+    Pushed(Timestamp),
+    Propose {
+        at: Timestamp,
+        ops: Vec<EngineOp>,
+        before: Hidden,
+        after: Hidden,
+    },
 }
 
 /// What the leader remembers of a large transaction once an entry is applied, or never will be.
@@ -502,15 +591,6 @@ pub(super) struct Decides {
 /// The key under which others wait for the end of a large transaction.
 fn waiting_room(txn: TxnId) -> Key {
     Key::from([&[0xff; 2][..], &txn.0.to_be_bytes()].concat())
-}
-
-fn conflict(key: &Key, met: Met) -> RangeError {
-    let other = match met {
-        Met::Flight(flight) => flight.txn,
-        Met::Prepared { txn, .. } => txn,
-        Met::Open(mark) => mark.start,
-    };
-    KvError::Conflict { key: key.clone(), other }.into()
 }
 
 /// Takes away what a transaction that was rolled back has written: nobody sees it any more, but it

@@ -3,7 +3,7 @@
 use super::bulk::Decides;
 use super::flight::Flight;
 use super::gate::GateState;
-use super::hidden::{self, Hidden, Met, fates};
+use super::hidden::{self, Hidden, Met, Stage, fates};
 use super::pipeline::{Landing, Submission};
 use super::record::{Outcome, outcome_beside, outcome_op};
 use super::{Admission, Evaluator, LockedKey, Place, RangeError, RangeResponse, Write, check_keys};
@@ -162,19 +162,16 @@ impl Place<'_> {
             let newest = reader.newest(key)?;
             newest_of_all = newest_of_all.max(reader.top());
             let there = newest.as_ref().is_some_and(|version| version.value.is_some());
-            if let Some(met) = reading.as_ref().and_then(hidden::Reading::take_met) {
-                match met {
-                    Met::Flight(flight) => return Err(Obstacle::Flight(flight)),
+            let met = reading.as_ref().and_then(hidden::Reading::take_met);
+            if let Some(Met { mark, stage }) = Self::in_the_way(met, txn, mode) {
+                match stage {
+                    Stage::Committing(flight) => return Err(Obstacle::Flight(flight)),
+                    Stage::Open | Stage::Prepared { .. } if mark.start == txn => {}
                     // The lock was lost, and a large transaction took the key.
-                    Met::Open(mark) if mark.start != txn => {
+                    Stage::Open | Stage::Prepared { .. } => {
                         let key = key.clone();
                         return Err(KvError::Conflict { key, other: mark.start }.into());
                     }
-                    Met::Open(_) => {}
-                    Met::Prepared { txn: other, .. } if other != txn => {
-                        return Err(KvError::Conflict { key: key.clone(), other }.into());
-                    }
-                    Met::Prepared { .. } => {}
                 }
             }
             let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));

@@ -42,6 +42,8 @@ pub(super) struct Flights {
     by_key: BTreeMap<Key, Arc<Flight>>,
     /// Parts of large transactions: what becomes visible by them, becomes so later.
     many: Vec<Many>,
+    /// What becomes of large transactions: on no key, one at a time for each.
+    deciding: Vec<Arc<Flight>>,
 }
 
 struct Many {
@@ -65,7 +67,7 @@ impl Many {
 
 impl Flights {
     pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty() && self.many.is_empty()
+        self.by_key.is_empty() && self.many.is_empty() && self.deciding.is_empty()
     }
 
     pub fn on(&self, key: &Key) -> Option<&Arc<Flight>> {
@@ -94,6 +96,15 @@ impl Flights {
         if !keys.is_empty() {
             self.many.push(Many { flight: flight.clone(), keys });
         }
+    }
+
+    /// A record about `txn` on its way.
+    pub fn deciding(&self, txn: TxnId) -> Option<Arc<Flight>> {
+        self.deciding.iter().find(|flight| flight.txn == txn).cloned()
+    }
+
+    pub fn take_off_decision(&mut self, flight: &Arc<Flight>) {
+        self.deciding.push(flight.clone());
     }
 
     /// A flight over `span` that a read at `at` must wait for.
@@ -140,6 +151,7 @@ impl Flights {
             }
         }
         self.many.retain(|many| !Arc::ptr_eq(&many.flight, flight));
+        self.deciding.retain(|deciding| !Arc::ptr_eq(deciding, flight));
         flight.landed.close();
     }
 
@@ -149,5 +161,6 @@ impl Flights {
             flight.landed.close();
         }
         std::mem::take(&mut self.many).iter().for_each(|many| many.flight.landed.close());
+        std::mem::take(&mut self.deciding).iter().for_each(|flight| flight.landed.close());
     }
 }

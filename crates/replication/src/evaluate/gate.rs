@@ -237,6 +237,14 @@ impl GateState {
         }
     }
 
+    /// A version lies at `at` whose transaction is to commit above it; `drawn` was drawn.
+    pub fn raise_to_version(&mut self, at: Timestamp, drawn: Timestamp) {
+        if at > self.max_ts {
+            self.max_ts = at;
+            self.undrawn = if at > drawn { at } else { Timestamp::ZERO };
+        }
+    }
+
     /// Whether a commit above `max_ts` must wait for the oracle.
     pub fn is_ahead_of_oracle(&self) -> bool {
         self.max_ts == self.undrawn && self.undrawn != Timestamp::ZERO

@@ -157,20 +157,27 @@ pub(super) struct Reading<'a> {
     map: &'a HiddenMap,
     own: Option<TxnId>,
     at: Timestamp,
+    /// They will not commit at or below `at`, whatever was prepared.
+    passed: &'a [TxnId],
     met: RefCell<Option<Met>>,
 }
 
 /// An undecided version that a read at its timestamp, or a lock, cannot pass.
 #[derive(Clone)]
-pub(super) enum Met {
-    Flight(Arc<Flight>),
+pub(super) struct Met {
+    pub mark: Mark,
+    pub stage: Stage,
+}
+
+#[derive(Clone)]
+pub(super) enum Stage {
+    /// Only locks and writes meet it.
+    Open,
+    Committing(Arc<Flight>),
     Prepared {
-        txn: TxnId,
         primary: Key,
         min_commit: Timestamp,
     },
-    /// Only locks and writes meet it.
-    Open(Mark),
 }
 
 impl GateState {
@@ -197,7 +204,15 @@ impl View {
     /// For a read at `at`; `Timestamp::MAX`: for a lock or a write, which nothing undecided passes.
     pub fn reading(&self, at: Timestamp) -> Option<Reading<'_>> {
         let map = self.map.as_deref()?;
-        Some(Reading { map, own: self.own, at, met: RefCell::default() })
+        Some(Reading { map, own: self.own, at, passed: &[], met: RefCell::default() })
+    }
+}
+
+impl<'a> Reading<'a> {
+    /// Looks through what `passed` have prepared.
+    pub fn passing(mut self, passed: &'a [TxnId]) -> Self {
+        self.passed = passed;
+        self
     }
 }
 
@@ -209,13 +224,14 @@ impl Reading<'_> {
     /// What keeps a read at its timestamp from its answer.
     /// `key`: one of this range, by which whoever clears the way comes back here.
     pub fn check(&self, key: &Key) -> Result<Option<Arc<Flight>>, RangeError> {
-        match self.take_met() {
-            Some(Met::Flight(flight)) => Ok(Some(flight)),
-            Some(Met::Prepared { txn, primary, min_commit }) => {
-                let key = key.clone();
+        let Some(Met { mark, stage }) = self.take_met() else { return Ok(None) };
+        match stage {
+            Stage::Committing(flight) => Ok(Some(flight)),
+            Stage::Prepared { primary, min_commit } => {
+                let (key, txn) = (key.clone(), mark.start);
                 Err(RangeError::Intents(vec![ForeignIntent { key, txn, primary, min_commit }]))
             }
-            Some(Met::Open(_)) | None => Ok(None),
+            Stage::Open => Ok(None),
         }
     }
 }
@@ -226,23 +242,24 @@ impl Fates for Reading<'_> {
             return Fate::Own;
         }
         let for_write = self.at == Timestamp::MAX;
-        let met = match self.map.get(&mark.start) {
+        let stage = match self.map.get(&mark.start) {
             Some(Hidden::Committed(at)) => return Fate::Committed(*at),
             Some(Hidden::RolledBack) => return Fate::Unseen,
             Some(Hidden::Committing(flight)) if flight.min_commit <= self.at => {
-                Met::Flight(flight.clone())
+                Stage::Committing(flight.clone())
             }
-            Some(Hidden::Prepared { primary, min_commit }) if *min_commit <= self.at => {
-                let (primary, min_commit) = (primary.clone(), *min_commit);
-                Met::Prepared { txn: mark.start, primary, min_commit }
+            Some(Hidden::Prepared { primary, min_commit })
+                if *min_commit <= self.at && !self.passed.contains(&mark.start) =>
+            {
+                Stage::Prepared { primary: primary.clone(), min_commit: *min_commit }
             }
             // One that is not known began after this reader was let in.
-            Some(Hidden::Open) | None if for_write => Met::Open(*mark),
+            Some(Hidden::Open) | None if for_write => Stage::Open,
             Some(Hidden::Open | Hidden::Committing(_) | Hidden::Prepared { .. }) | None => {
                 return Fate::Unseen;
             }
         };
-        self.met.borrow_mut().get_or_insert(met);
+        self.met.borrow_mut().get_or_insert(Met { mark: *mark, stage });
         Fate::Unseen
     }
 
@@ -269,10 +286,7 @@ impl Place<'_> {
     /// What `txn` meets when it asks for `mode` on a key, if it matters: nothing keeps a foreign key's
     /// KeyShare from a row of others whose key columns stay.
     pub(super) fn in_the_way(met: Option<Met>, txn: TxnId, mode: LockMode) -> Option<Met> {
-        match met {
-            Some(Met::Open(mark)) if mark.start != txn && !mark.mode.conflicts_with(mode) => None,
-            other => other,
-        }
+        met.filter(|Met { mark, .. }| mark.start == txn || mark.mode.conflicts_with(mode))
     }
 }
 

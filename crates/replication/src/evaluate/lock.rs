@@ -1,7 +1,7 @@
 //! Taking locks: the newest value of a key that nobody else can change until the end.
 
 use super::deadlock::{Victim, WaitReport};
-use super::hidden::{Met, Reading, View, fates};
+use super::hidden::{Met, Reading, Stage, View, fates};
 use super::lock_table::{Acquired, Ticket, Wake};
 use super::read::foreign_write;
 use super::record::IntentReader;
@@ -184,17 +184,21 @@ impl Place<'_> {
             let met = Self::in_the_way(reading.as_ref().and_then(Reading::take_met), txn, mode);
             match met {
                 None => {}
-                Some(Met::Open(mark)) if mark.start == txn => {
+                Some(Met { mark, stage: Stage::Open }) if mark.start == txn => {
                     let committed_at = newest.map_or(Timestamp::ZERO, |version| version.commit);
                     let value = self.own_value(key, txn, view)?;
                     values.push(LockedValue::Locked { value, committed_at });
                     continue;
                 }
-                Some(_) if wait == WaitPolicy::NoWait => {
+                Some(Met { stage: Stage::Open | Stage::Prepared { .. }, .. })
+                    if wait == WaitPolicy::NoWait =>
+                {
                     self.evaluator.locks.lock().release_keys(txn, [key]);
                     return Err(KvError::LockNotAvailable { key: key.clone() }.into());
                 }
-                Some(Met::Open(_)) if wait == WaitPolicy::SkipLocked => {
+                Some(Met { stage: Stage::Open | Stage::Prepared { .. }, .. })
+                    if wait == WaitPolicy::SkipLocked =>
+                {
                     self.evaluator.locks.lock().release_keys(txn, [key]);
                     *held = false;
                     values.push(LockedValue::Skipped);

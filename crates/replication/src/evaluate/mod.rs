@@ -59,7 +59,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub use bulk::BulkPart;
+pub use bulk::{BulkPart, BulkScope};
 pub use deadlock::{Victim, WaitEdge, WaitReport};
 pub use gate::Admission;
 pub use group::Group;
@@ -198,14 +198,14 @@ impl Evaluator {
                 Ok(RangeResponse::Done)
             }
             RangeRequest::BulkWrite(part) => Box::pin(at.bulk_write(part)).await,
-            RangeRequest::BulkPrepare { txn, primary } => {
-                Box::pin(at.bulk_prepare(txn, primary)).await
+            RangeRequest::BulkPrepare { txn, primary, generation } => {
+                Box::pin(at.bulk_prepare(txn, primary, generation)).await
             }
-            RangeRequest::BulkCommit { txn, primary, floor, commit, locked } => {
-                Box::pin(at.bulk_commit(txn, primary, floor, commit, locked)).await
+            RangeRequest::BulkCommit { txn, primary, floor, scope, locked } => {
+                Box::pin(at.bulk_commit(txn, primary, floor, scope, locked)).await
             }
-            RangeRequest::BulkDecide { txn, outcome, spans } => {
-                Box::pin(at.bulk_decide(txn, outcome, spans)).await
+            RangeRequest::BulkDecide { txn, outcome, spans, generation } => {
+                Box::pin(at.bulk_decide(txn, outcome, spans, Some(generation))).await
             }
             RangeRequest::OwnGet { txn, keys, at: timestamp } => {
                 Box::pin(at.get(&keys, timestamp, Some(txn))).await

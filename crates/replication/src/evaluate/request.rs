@@ -1,13 +1,13 @@
 //! What can be asked of a range's leader, and what it answers. Sent between nodes by postcard, with
 //! the version of the service in its name.
 
-use super::bulk::BulkPart;
+use super::bulk::{BulkPart, BulkScope};
 use super::deadlock::{Victim, WaitEdge, WaitReport};
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
-    Key, KvError, LockMode, LockedValue, RangeId, ReadSpan, ScanPage, Span, Timestamp, TxnId,
-    TxnStatus, Value, WaitPolicy,
+    Generation, Key, KvError, LockMode, LockedValue, RangeId, ReadSpan, ScanPage, Span, Timestamp,
+    TxnId, TxnStatus, Value, WaitPolicy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,18 +76,18 @@ pub enum RangeRequest {
     /// A part of a large transaction, ahead of its commit → `Done`, `Present`.
     BulkWrite(BulkPart),
     /// No commit of the transaction's parts here will be below the answer → `Prewritten`.
-    BulkPrepare { txn: TxnId, primary: Key },
-    /// Decides about every part → `Committed`. `commit`: if other ranges were prepared.
+    BulkPrepare { txn: TxnId, primary: Key, generation: Generation },
+    /// Decides about every part → `Committed`, `Pushed`. `floor`: an oracle timestamp drawn for it.
     BulkCommit {
         txn: TxnId,
         primary: Key,
         floor: Timestamp,
-        commit: Option<Timestamp>,
+        scope: BulkScope,
         locked: Vec<LockedKey>,
     },
     /// What was decided about the parts → `Done`.
     /// After a rollback the versions in `spans` are removed in the background.
-    BulkDecide { txn: TxnId, outcome: Outcome, spans: Vec<Span> },
+    BulkDecide { txn: TxnId, outcome: Outcome, spans: Vec<Span>, generation: Generation },
     /// As `Get`, with what the transaction wrote ahead of its commit.
     OwnGet { txn: TxnId, keys: Vec<Key>, at: Timestamp },
     /// As `Scan`, with what the transaction wrote ahead of its commit.

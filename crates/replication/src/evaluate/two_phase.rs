@@ -296,7 +296,7 @@ impl Place<'_> {
         };
         if is_bulk {
             // Decided at its primary: what it wrote here ahead of its commit follows.
-            self.bulk_decide(txn, outcome, Vec::new()).await?;
+            self.bulk_decide(txn, outcome, Vec::new(), None).await?;
         }
         let mut left = &keys[..];
         while !left.is_empty() {
