@@ -3,6 +3,7 @@
 //! ```text
 //! network.node("a:1") ──call("b:1", "raft", …)──▶ what "b:1" registered as "raft"
 //! network.cut_off("b:1")                          … Unreachable; TimedOut if it was under way
+//! network.cut_link("a:1", "b:1")                  … the same between these two alone
 //! ```
 //!
 //! What it does not do: delay, reorder or lose single messages.
@@ -22,6 +23,8 @@ type Services = HashMap<&'static str, Arc<dyn Handler>>;
 pub struct MemoryNetwork {
     nodes: RwLock<HashMap<String, Services>>,
     cut_off: Mutex<HashSet<String>>,
+    /// Pairs, both ways round.
+    cut_links: Mutex<HashSet<(String, String)>>,
 }
 
 impl MemoryNetwork {
@@ -35,8 +38,28 @@ impl MemoryNetwork {
         self.cut_off.lock().insert(address.to_owned());
     }
 
+    /// Its own links; links that were cut one by one stay cut.
     pub fn heal(&self, address: &str) {
         self.cut_off.lock().remove(address);
+    }
+
+    /// Nothing passes between these two any more.
+    pub fn cut_link(&self, a: &str, b: &str) {
+        let mut links = self.cut_links.lock();
+        links.insert((a.to_owned(), b.to_owned()));
+        links.insert((b.to_owned(), a.to_owned()));
+    }
+
+    pub fn heal_link(&self, a: &str, b: &str) {
+        let ends =
+            |link: &(String, String)| (link.0 == a && link.1 == b) || (link.0 == b && link.1 == a);
+        self.cut_links.lock().retain(|link| !ends(link));
+    }
+
+    fn is_cut(&self, from: &str, to: &str) -> bool {
+        self.is_cut_off(from)
+            || self.is_cut_off(to)
+            || self.cut_links.lock().contains(&(from.to_owned(), to.to_owned()))
     }
 
     pub fn is_cut_off(&self, address: &str) -> bool {
@@ -64,7 +87,7 @@ impl Transport for MemoryTransport {
         timeout: Duration,
     ) -> Result<Bytes, TransportError> {
         let address = address.to_owned();
-        let cut = || self.network.is_cut_off(&self.address) || self.network.is_cut_off(&address);
+        let cut = || self.network.is_cut(&self.address, &address);
         let handler = self.network.nodes.read().get(&address).and_then(|s| s.get(service).cloned());
         let Some(handler) = handler.filter(|_| !cut()) else {
             return Err(TransportError::Unreachable { address, reason: "cut off".into() });

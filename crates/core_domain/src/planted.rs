@@ -13,8 +13,16 @@ pub enum PlantedBug {
     ReadsRaiseNothing = 1,
     /// A rollback leaves no marker (rule 4).
     RollbackLeavesNoMarker,
+    /// Apply takes commands of any generation (rule 8).
+    ApplyIgnoresGeneration,
     /// Commit and prewrite believe locks that may be lost (rule 3).
     CommitTrustsLocks,
+    /// A transaction with spans to validate commits asynchronously (rule 5).
+    AsyncCommitWhileValidating,
+    /// The oracle draws without asking whether it still leads (rule 12).
+    OracleTrustsItsLease,
+    /// The log writer acknowledges before its sync (rule 13).
+    AcknowledgedUnsynced,
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -360,6 +360,7 @@ impl Transaction {
             Err(Failure::Unknown) => {
                 self.end();
                 self.shared.alive.lock().remove(&self.id);
+                self.shared.remember_unresolved(self.id, bulk.primary.clone());
                 Err(KvError::OutcomeUnknown { txn: self.id })
             }
             Err(Failure::Moved | Failure::Pushed { .. }) => {
@@ -400,6 +401,7 @@ impl Transaction {
             locked: Arc::new(locked),
             reads: Arc::default(),
             sent: Arc::default(),
+            asynchronous: Arc::default(),
         };
         let bulk = bulk.clone();
         // A client that goes away does not leave a commit half done.

@@ -4,6 +4,7 @@
 //! one range, small        Commit ─▶ done: one Raft command
 //! one range, SERIALIZABLE CommitValidated, likewise (validate.rs)
 //! large                   written ahead, then one record: bulk.rs
+//! several, few keys       PrewriteAsync every part ─▶ committed; the rest in the background
 //! several                 Prewrite every part ─▶ C ─▶ CommitPrimary: decided
 //!                                                └─▶ Resolve the other parts: few in the
 //!                                                    background, many before the answer
@@ -30,10 +31,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Most that goes into one entry: commands are refused above 4 MiB.
-const PART_BYTES_MAX: usize = 1 << 20;
+pub(crate) const PART_BYTES_MAX: usize = 1 << 20;
 const PART_KEYS_MAX: usize = 10_000;
 /// Parts prewritten or resolved at once.
-const PARTS_AT_ONCE: usize = 4;
+pub(crate) const PARTS_AT_ONCE: usize = 4;
 /// A commit of more parts is answered when its intents are resolved: whoever wrote so much waits for
 /// it, not those who come after.
 const BACKGROUND_PARTS_MAX: usize = 8;
@@ -46,7 +47,7 @@ pub(crate) struct Part {
     pub descriptor: Arc<RangeDescriptor>,
     pub writes: Vec<Write>,
     pub locked: Vec<LockedKey>,
-    bytes: usize,
+    pub bytes: usize,
 }
 
 impl Part {
@@ -78,6 +79,8 @@ pub(crate) struct Commit {
     pub reads: Arc<[ReadSpan]>,
     /// A decision was sent and not answered: it may have been carried out, whatever comes after.
     pub sent: Arc<AtomicBool>,
+    /// Prewritten so (async_commit.rs).
+    pub asynchronous: Arc<AtomicBool>,
 }
 
 /// Why a commit did not succeed.
@@ -120,6 +123,7 @@ impl Transaction {
             locked: Arc::new(locked),
             reads: reads.into(),
             sent: Arc::default(),
+            asynchronous: Arc::default(),
         };
         let started = Instant::now();
         loop {
@@ -137,6 +141,11 @@ impl Transaction {
                 Ok(parts) => self.two_phases(&commit, parts.to_vec(), started).await,
             };
             match outcome {
+                Ok(timestamp) if commit.asynchronous.load(Ordering::Relaxed) => {
+                    // The locks are freed when the intents are gone.
+                    self.end();
+                    return Ok(CommitReceipt { timestamp });
+                }
                 Ok(timestamp) => {
                     self.release_except(None).await;
                     return Ok(CommitReceipt { timestamp });
@@ -150,6 +159,7 @@ impl Transaction {
                     // Locks stay until they expire: the commit may yet be applied.
                     self.end();
                     self.shared.alive.lock().remove(&self.id);
+                    self.shared.remember_unresolved(self.id, commit.primary);
                     return Err(KvError::OutcomeUnknown { txn: self.id });
                 }
             }
@@ -200,7 +210,13 @@ impl Transaction {
             self.touch(part.descriptor.range, &commit.primary);
         }
         let commit = commit.clone();
-        let task = tokio::spawn(async move { commit.two_phases(parts, started).await });
+        let touched = self.heartbeat_keys();
+        let task = tokio::spawn(async move {
+            match commit.goes_async(&parts) {
+                true => commit.commit_async(parts, touched, started).await,
+                false => commit.two_phases(parts, started).await,
+            }
+        });
         task.await.unwrap_or(Err(Failure::Unknown))
     }
 }
@@ -418,6 +434,14 @@ impl Commit {
             writes: part.writes.clone(),
             locked: part.locked.clone(),
         };
+        self.send_prewrite(part, request).await
+    }
+
+    pub(crate) async fn send_prewrite(
+        &self,
+        part: &Part,
+        request: RangeRequest,
+    ) -> Result<Timestamp, Failure> {
         let mut attempt = 0;
         loop {
             match self.shared.sender.send(&part.descriptor, request.clone()).await {
@@ -434,7 +458,7 @@ impl Commit {
         }
     }
 
-    async fn commit_primary(
+    pub(crate) async fn commit_primary(
         &self,
         part: &Part,
         commit: Timestamp,
@@ -474,7 +498,11 @@ impl Commit {
     }
 
     /// Decides the rollback at the primary, then cleans up; unless the commit came first.
-    async fn roll_back(&self, why: Failure, parts: &[Part]) -> Result<Timestamp, Failure> {
+    pub(crate) async fn roll_back(
+        &self,
+        why: Failure,
+        parts: &[Part],
+    ) -> Result<Timestamp, Failure> {
         let (txn, primary) = (self.txn, self.primary.clone());
         if matches!(why, Failure::Moved) {
             // Nothing is decided: the same transaction goes on with new parts. Its prewrites are
@@ -491,6 +519,8 @@ impl Commit {
                 self.clone().resolve(parts.to_vec(), Outcome::RolledBack).await;
                 Err(why)
             }
+            // All its prewrites may be there: then it is committed.
+            Err(_) if self.asynchronous.load(Ordering::Relaxed) => Err(Failure::Unknown),
             // Whoever meets the intents will roll back: nobody keeps the transaction alive.
             Err(error) => {
                 tracing::info!(%txn, %error, "rollback left to others");

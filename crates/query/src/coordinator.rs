@@ -53,6 +53,10 @@ pub(crate) struct Shared {
     pub alive: Mutex<HashMap<TxnId, Weak<Transaction>>>,
     /// What deadlock detection should know besides the lock tables.
     pub other_waits: Mutex<Option<OtherWaits>>,
+    /// Committed asynchronously; the status record is on its way.
+    pub finishing: Mutex<HashMap<TxnId, Timestamp>>,
+    /// Transactions of this node whose outcome was unknown, with their primaries.
+    pub unresolved: Mutex<HashMap<TxnId, Key>>,
 }
 
 impl TxnCoordinator {
@@ -72,6 +76,8 @@ impl TxnCoordinator {
             oracle,
             alive: Mutex::default(),
             other_waits: Mutex::default(),
+            finishing: Mutex::default(),
+            unresolved: Mutex::default(),
         });
         tokio::spawn(send_heartbeats(Arc::downgrade(&shared)));
         tokio::spawn(report_waits(Arc::downgrade(&shared)));
@@ -183,16 +189,25 @@ impl KvStore for TxnCoordinator {
 
     /// Searches every range: slow when the transaction is not of this node and now.
     async fn txn_status(&self, txn: TxnId) -> KvResult<TxnStatus> {
+        if let Some(at) = self.shared.finishing.lock().get(&txn) {
+            return Ok(TxnStatus::Committed(*at));
+        }
         if self.shared.alive.lock().contains_key(&txn) {
             return Ok(TxnStatus::InProgress);
         }
-        let mut in_progress = false;
+        let unresolved = self.shared.unresolved.lock().get(&txn).cloned();
+        if let Some(primary) = unresolved {
+            return self.shared.settle_unresolved(txn, primary).await;
+        }
+        let (mut in_progress, mut rolled_back) = (false, false);
         let mut next = Some(Key::MIN);
         while let Some(key) = next {
             let descriptor = self.shared.sender.locate(&key).await?;
             match self.shared.sender.send(&descriptor, RangeRequest::FindTxn { txn }).await {
                 Ok((RangeResponse::Status(found), _)) => match found {
-                    TxnStatus::Committed(_) | TxnStatus::RolledBack => return Ok(found),
+                    TxnStatus::Committed(_) => return Ok(found),
+                    // Of one key; the primary's record says more.
+                    TxnStatus::RolledBack => rolled_back = true,
                     TxnStatus::InProgress => in_progress = true,
                     TxnStatus::Unknown => {}
                 },
@@ -207,7 +222,11 @@ impl KvStore for TxnCoordinator {
             }
             next = Some(descriptor.span.end.clone()).filter(|end| !end.is_empty());
         }
-        Ok(if in_progress { TxnStatus::InProgress } else { TxnStatus::Unknown })
+        Ok(match (rolled_back, in_progress) {
+            (true, _) => TxnStatus::RolledBack,
+            (false, true) => TxnStatus::InProgress,
+            (false, false) => TxnStatus::Unknown,
+        })
     }
 
     async fn lock_waits(&self) -> KvResult<Vec<LockWait>> {

@@ -7,6 +7,8 @@ use replication::evaluate::{ForeignIntent, Outcome, RangeError, RangeRequest, Ra
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Outcomes to be found out that are remembered.
+const UNRESOLVED_MAX: usize = 10_000;
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
 impl Shared {
@@ -21,7 +23,7 @@ impl Shared {
         for ((txn, primary), (seen, keys)) in by_transaction(foreign) {
             let now = self.oracle.draw().await?;
             let request = RangeRequest::QueryTxn { txn, primary: primary.clone(), seen, now };
-            let outcome = match self.decided(&primary, request).await? {
+            let outcome = match self.decided(txn, &primary, request).await? {
                 TxnStatus::Committed(at) => Outcome::Committed(at),
                 TxnStatus::RolledBack => Outcome::RolledBack,
                 TxnStatus::InProgress | TxnStatus::Unknown => {
@@ -38,11 +40,40 @@ impl Shared {
         Ok(())
     }
 
-    async fn decided(&self, primary: &Key, request: RangeRequest) -> KvResult<TxnStatus> {
+    pub(crate) async fn decided(
+        &self,
+        txn: TxnId,
+        primary: &Key,
+        request: RangeRequest,
+    ) -> KvResult<TxnStatus> {
         match self.at_key(primary, request).await? {
             RangeResponse::Status(status) => Ok(status),
+            RangeResponse::Secondaries { keys, min_commit } => {
+                Box::pin(self.recover_async(txn, primary, keys, min_commit)).await
+            }
             other => Err(KvError::Internal(format!("a status question was answered by {other:?}"))),
         }
+    }
+
+    /// `txid_status` will be asked about it.
+    pub(crate) fn remember_unresolved(&self, txn: TxnId, primary: Key) {
+        let mut unresolved = self.unresolved.lock();
+        if unresolved.len() < UNRESOLVED_MAX {
+            unresolved.insert(txn, primary);
+        }
+    }
+
+    /// What became of a transaction whose outcome was unknown. Once it is not heard of any more it is
+    /// rolled back, if it was not committed: the answer is final.
+    pub(crate) async fn settle_unresolved(&self, txn: TxnId, primary: Key) -> KvResult<TxnStatus> {
+        let now = self.oracle.draw().await?;
+        let seen = Timestamp(txn.0);
+        let request = RangeRequest::QueryTxn { txn, primary: primary.clone(), seen, now };
+        let status = self.decided(txn, &primary, request).await?;
+        if matches!(status, TxnStatus::Committed(_) | TxnStatus::RolledBack) {
+            self.unresolved.lock().remove(&txn);
+        }
+        Ok(status)
     }
 
     /// Finishes the intents of a decided transaction on `keys`, range by range.

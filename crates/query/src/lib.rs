@@ -5,6 +5,7 @@
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
 //! bulk.rs          transactions that write ahead of their commit, for their size
 //! commit.rs        one phase or two; outcomes that are unknown
+//! async_commit.rs  several ranges in one round
 //! validate.rs      SERIALIZABLE: nothing that was read has changed
 //! intents.rs       other transactions' leftovers in the way
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
@@ -15,6 +16,7 @@
 //! Invariants, as absences: query knows no Raft, no log, no disk; it holds no lock and no data that
 //! a leader does not know better; a stale cache costs a redirect, never an answer.
 
+mod async_commit;
 mod bulk;
 mod commit;
 mod coordinator;

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use cluster::{Handler, Transport, TransportError};
 use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
 use replication::evaluate::{
-    BulkPart, Evaluator, Group, RangeError, RangeRequest, RangeResponse, Victim, WaitEdge,
+    BulkPart, Evaluator, Group, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY, Victim,
+    WaitEdge,
 };
 use replication::{
     Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
@@ -469,9 +470,15 @@ impl RangeSender {
                 *limit = Some(wait);
                 timeout = self.tuning.outcome_timeout + wait;
             }
+            // A new leader hears first what is held.
+            RangeRequest::Lock { keys, .. } if keys.first().is_some_and(Key::is_advisory) => {
+                timeout += TXN_EXPIRY;
+            }
             RangeRequest::Commit { .. }
             | RangeRequest::CommitValidated(_)
             | RangeRequest::Validate { .. }
+            | RangeRequest::PrewriteAsync(_)
+            | RangeRequest::SettleSecondaries { .. }
             | RangeRequest::PushTxn { .. }
             | RangeRequest::Prewrite { .. }
             | RangeRequest::CommitPrimary { .. }
@@ -613,6 +620,8 @@ fn has_effects(request: &RangeRequest) -> bool {
     match request {
         RangeRequest::Commit { .. }
         | RangeRequest::CommitValidated(_)
+        | RangeRequest::PrewriteAsync(_)
+        | RangeRequest::SettleSecondaries { .. }
         | RangeRequest::Prewrite { .. }
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }

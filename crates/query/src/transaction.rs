@@ -422,7 +422,7 @@ impl Transaction {
         if held.seen != committed_at {
             if held.mode != LockMode::KeyShare || value.is_none() {
                 // The lock was lost in between and somebody else wrote.
-                return Err(KvError::Conflict { key: key.clone(), other: TxnId::default() });
+                return Err(KvError::Conflict { key: key.clone(), other: UNKNOWN });
             }
             // Others may change the rest of a row whose key is held.
             held.seen = committed_at;
@@ -480,6 +480,9 @@ impl Transaction {
 pub(crate) fn tracks_reads(options: TxnOptions) -> bool {
     options.isolation == IsolationLevel::Serializable && !options.read_only
 }
+
+/// Stands for whoever wrote to a key whose lock was lost.
+pub(crate) const UNKNOWN: TxnId = TxnId(0);
 
 fn check_size(what: &str, bytes: u64, bytes_max: u64) -> KvResult<()> {
     match bytes <= bytes_max {
@@ -608,7 +611,10 @@ impl KvTransaction for Transaction {
                 continue;
             };
             for (key, locked) in left.iter().zip(locked) {
-                answers.push(self.note_lock(key, mode, locked)?);
+                match self.note_lock(key, mode, locked) {
+                    Ok(locked) => answers.push(locked),
+                    Err(error) => return Err(Box::pin(self.name_the_other(error)).await),
+                }
             }
         }
         let waited = started.elapsed();

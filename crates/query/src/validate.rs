@@ -18,7 +18,7 @@
 use crate::commit::{Commit, Failure, Part};
 use crate::intents::by_transaction;
 use crate::sender::kv_error;
-use crate::transaction::{Transaction, surprise, tracks_reads};
+use crate::transaction::{Transaction, UNKNOWN, surprise, tracks_reads};
 use core_domain::{
     Key, KvError, KvResult, KvTransaction, ReadSpan, Span, Timestamp, TxnId, TxnStatus,
 };
@@ -31,6 +31,8 @@ use std::time::Duration;
 
 /// After so many pushes a validating transaction fails: its client's server begins it again.
 pub(crate) const REDRAWS_MAX: u32 = 10;
+/// After so many waits, ten seconds, the other is taken to wait for this one.
+const WAITS_MAX: u32 = 200;
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
 impl Transaction {
@@ -69,6 +71,7 @@ impl Transaction {
             locked: Arc::default(),
             reads: reads.into(),
             sent: Arc::default(),
+            asynchronous: Arc::default(),
         };
         let at = self.shared.oracle.draw().await?;
         match commit.validate(at, 0).await {
@@ -77,6 +80,21 @@ impl Transaction {
             Err(Failure::Moved | Failure::Pushed { .. } | Failure::Unknown) => {
                 Err(KvError::Internal("a validation moved".into()))
             }
+        }
+    }
+}
+
+impl Transaction {
+    /// A lock was lost and somebody wrote: finds out who.
+    pub(crate) async fn name_the_other(&self, error: KvError) -> KvError {
+        let KvError::Conflict { key, other: UNKNOWN } = &error else { return error };
+        let since = self.state.lock().locked.get(key).map(|held| held.seen).unwrap_or_default();
+        let Ok(at) = self.shared.oracle.draw().await else { return error };
+        let reads = vec![ReadSpan { span: Span::point(key.clone()), since }];
+        let request = RangeRequest::Validate { txn: self.id, at, reads, passed: Vec::new() };
+        match self.shared.at_key(key, request).await {
+            Err(named @ KvError::Conflict { .. }) => named,
+            Ok(_) | Err(_) => error,
         }
     }
 }
@@ -152,7 +170,7 @@ impl Commit {
         attempt: u32,
         passed: &mut Vec<TxnId>,
     ) -> Result<(), Failure> {
-        let mut undecided = false;
+        let mut undecided = None;
         for ((txn, primary), (seen, keys)) in by_transaction(foreign) {
             let outcome = match self.push(txn, primary, seen, at).await.map_err(Failure::No)? {
                 Pushed::Decided(outcome) => outcome,
@@ -166,13 +184,17 @@ impl Commit {
                     continue;
                 }
                 Pushed::Undecided => {
-                    undecided = true;
+                    undecided = keys.into_iter().next().map(|key| (key, txn));
                     continue;
                 }
             };
             self.shared.resolve(txn, outcome, keys).await.map_err(Failure::No)?;
         }
-        if undecided {
+        if let Some((key, other)) = undecided {
+            // It may wait for us: only after locks were lost, but then for ever.
+            if attempt >= WAITS_MAX {
+                return Err(Failure::No(KvError::Conflict { key, other }));
+            }
             let wait = Duration::from_millis(1 << attempt.min(6)).min(WAIT_MAX);
             tokio::time::sleep(wait).await;
         }
@@ -188,14 +210,18 @@ impl Commit {
     ) -> KvResult<Pushed> {
         let now = self.shared.oracle.draw().await?;
         let request = RangeRequest::PushTxn { txn, primary: primary.clone(), seen, now, above };
-        Ok(match self.shared.at_key(&primary, request).await? {
-            RangeResponse::Pushed { .. } => Pushed::Above,
-            RangeResponse::Status(TxnStatus::Committed(at)) => {
-                Pushed::Decided(Outcome::Committed(at))
+        let status = match self.shared.at_key(&primary, request).await? {
+            RangeResponse::Pushed { .. } => return Ok(Pushed::Above),
+            RangeResponse::Status(status) => status,
+            RangeResponse::Secondaries { keys, min_commit } => {
+                self.shared.recover_async(txn, &primary, keys, min_commit).await?
             }
-            RangeResponse::Status(TxnStatus::RolledBack) => Pushed::Decided(Outcome::RolledBack),
-            RangeResponse::Status(TxnStatus::InProgress | TxnStatus::Unknown) => Pushed::Undecided,
             other => return Err(surprise("a push", &other)),
+        };
+        Ok(match status {
+            TxnStatus::Committed(at) => Pushed::Decided(Outcome::Committed(at)),
+            TxnStatus::RolledBack => Pushed::Decided(Outcome::RolledBack),
+            TxnStatus::InProgress | TxnStatus::Unknown => Pushed::Undecided,
         })
     }
 }

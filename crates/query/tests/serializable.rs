@@ -2,6 +2,7 @@
 
 mod support;
 
+use core_domain::planted::{PlantedBug, plant};
 use core_domain::{
     IsolationLevel, KvError, KvResult, KvStore, KvTransaction, LockMode, ReadAt, ScanOptions, Span,
     TxnOptions,
@@ -252,4 +253,23 @@ async fn accounts_are_not_overdrawn_together_in_one_range() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn accounts_are_not_overdrawn_together_across_two_ranges() {
     overdraw(2).await;
+}
+
+/// What rule 5 forbids: nothing is validated then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planted_asynchronous_commit_of_reads_shows_write_skew() {
+    plant(PlantedBug::AsyncCommitWhileValidating);
+    let cluster = cluster(2).await;
+    let kv = cluster.kv(1);
+    put(&kv, &[("a", "1"), ("z", "1")]).await.unwrap();
+    let (first, second) = (begin_at(&kv, SERIALIZABLE).await, begin_at(&kv, SERIALIZABLE).await);
+    for txn in [&first, &second] {
+        assert_eq!(read(txn, "a").await + read(txn, "z").await, 2);
+    }
+    for (txn, own, other) in [(&first, "a", "y"), (&second, "z", "b")] {
+        write(txn, own, "0").await.unwrap();
+        write(txn, other, "0").await.unwrap();
+    }
+    first.commit().await.unwrap();
+    second.commit().await.unwrap();
 }

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace")
+    // Asked at run time: a target directory may serve several checkouts.
+    let here = std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo");
+    Path::new(&here).join("../..").canonicalize().expect("the workspace")
 }
 
 /// Crate name → (directory, dependencies declared in `[dependencies]`).

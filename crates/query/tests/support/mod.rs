@@ -1,13 +1,16 @@
 //! Nodes with ranges and transactions in one process, on a network in memory.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub mod faults;
+pub mod nodes;
+
 use cluster::{MemoryNetwork, Transport};
 use core_domain::{
     Key, KvResult, KvStore, KvTransaction, LockMode, LockedValue, NodeId, RangeId, Span,
     SystemClock, TxnOptions, Value, WaitPolicy,
 };
 use query::{SendTuning, TxnCoordinator};
-use replication::evaluate::Evaluator;
+use replication::evaluate::{Evaluator, Group, RangeError, RangeRequest, RangeResponse};
 use replication::{LogTrace, SYSTEM_RANGE, Store, Tuning};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +27,7 @@ impl LogTrace for Survive {
     fn disk_failed(&self, _: &StorageError) {}
 }
 
-fn address(node: u64) -> String {
+pub fn address(node: u64) -> String {
     format!("node{node}:1")
 }
 
@@ -40,6 +43,7 @@ impl Node {
         id: u64,
         engine: Arc<dyn Engine>,
         ids: &[u64],
+        sending: SendTuning,
     ) -> Self {
         let wire: Arc<dyn Transport> = net.node(address(id));
         let evaluator = Evaluator::new(engine.clone(), Arc::new(SystemClock::default()));
@@ -64,13 +68,8 @@ impl Node {
         let (net, all) = (net.clone(), members.clone());
         let peers =
             move || all.iter().filter(|(_, address)| !net.is_cut_off(address)).cloned().collect();
-        let kv = TxnCoordinator::start(
-            store.clone(),
-            evaluator.clone(),
-            wire,
-            Arc::new(peers),
-            SendTuning::default(),
-        );
+        let kv =
+            TxnCoordinator::start(store.clone(), evaluator.clone(), wire, Arc::new(peers), sending);
         Self { store, evaluator, kv }
     }
 }
@@ -81,16 +80,22 @@ pub struct Cluster {
     pub ids: Vec<u64>,
     pub engines: BTreeMap<u64, Arc<CrashEngine>>,
     pub nodes: BTreeMap<u64, Node>,
+    sending: SendTuning,
 }
 
 impl Cluster {
     /// A system range and one for all tables, on every node.
     pub async fn start(ids: &[u64]) -> Self {
+        Self::start_tuned(ids, SendTuning::default()).await
+    }
+
+    pub async fn start_tuned(ids: &[u64], sending: SendTuning) -> Self {
         let mut cluster = Self {
             net: Arc::default(),
             ids: ids.to_vec(),
             engines: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            sending,
         };
         for id in ids {
             cluster.engines.insert(*id, Arc::new(CrashEngine::new()));
@@ -104,7 +109,8 @@ impl Cluster {
 
     pub async fn restart(&mut self, id: u64) {
         self.net.heal(&address(id));
-        let node = Node::start(&self.net, id, self.engines[&id].clone(), &self.ids).await;
+        let engine = self.engines[&id].clone();
+        let node = Node::start(&self.net, id, engine, &self.ids, self.sending.clone()).await;
         self.nodes.insert(id, node);
     }
 
@@ -219,4 +225,23 @@ pub async fn add(txn: &Arc<dyn KvTransaction>, k: &str, amount: i64) -> KvResult
     let after = number(&before) + amount;
     txn.put(key(k), value(&after.to_string()))?;
     Ok(after)
+}
+
+/// A request as the first node's replica answers it.
+pub async fn execute(
+    cluster: &Cluster,
+    key: &Key,
+    request: RangeRequest,
+) -> Result<RangeResponse, RangeError> {
+    let node = &cluster.nodes[&1];
+    loop {
+        let group: Arc<dyn Group> = node.store.group_at(key).expect("a range");
+        match node.evaluator.execute(&group, request.clone()).await {
+            // It has just been split off.
+            Err(RangeError::NotLeader { leader: None, .. }) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answer => return answer,
+        }
+    }
 }

@@ -26,7 +26,7 @@
 
 use super::flight::Flight;
 use super::gate::GateState;
-use super::{ForeignIntent, Place, RangeError};
+use super::{ForeignIntent, Outcome, Place, RangeError};
 use crate::command::EngineOp;
 use core_domain::{Key, KvError, LockMode, Span, Timestamp, TxnId};
 use std::cell::RefCell;
@@ -83,6 +83,15 @@ impl Hidden {
             [FORMAT, 5, at @ ..] => timestamp(at).map(Hidden::Committed),
             [FORMAT, 6] => Some(Hidden::RolledBack),
             _ => None,
+        }
+    }
+
+    /// What a record says, if that is an outcome.
+    pub fn outcome_in(stored: &[u8]) -> Option<Outcome> {
+        match Self::decode(stored)? {
+            Hidden::Committed(at) => Some(Outcome::Committed(at)),
+            Hidden::RolledBack => Some(Outcome::RolledBack),
+            Hidden::Open | Hidden::Committing(_) | Hidden::Prepared { .. } => None,
         }
     }
 

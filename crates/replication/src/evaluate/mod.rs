@@ -17,6 +17,7 @@
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
 //! bulk.rs        BulkWrite, BulkCommit …   transactions that write ahead of their commit
 //! hidden.rs      what a leader knows about these
+//! async_commit.rs  PrewriteAsync, SettleSecondaries
 //! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! oracle.rs      Draw                      under rule 12
@@ -37,6 +38,7 @@
 //! Followers know nothing of this: they apply bytes.
 
 mod advisory;
+mod async_commit;
 mod bulk;
 mod commit;
 mod deadlock;
@@ -67,7 +69,8 @@ pub(crate) use hidden::copy_records;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
 pub use request::{
-    ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse, ValidatedCommit, Write,
+    AsyncPrewrite, ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse,
+    ValidatedCommit, Write,
 };
 
 use crate::descriptor::RangeDescriptor;
@@ -221,6 +224,10 @@ impl Evaluator {
             RangeRequest::CommitValidated(commit) => Box::pin(at.commit_validated(*commit)).await,
             RangeRequest::Validate { txn, at: timestamp, reads, passed } => {
                 Box::pin(at.validate(txn, timestamp, &reads, &passed)).await
+            }
+            RangeRequest::PrewriteAsync(prewrite) => Box::pin(at.prewrite_async(*prewrite)).await,
+            RangeRequest::SettleSecondaries { txn, keys } => {
+                Box::pin(at.settle_secondaries(txn, keys)).await
             }
             RangeRequest::PushTxn { txn, primary, seen, now, above } => {
                 Box::pin(at.push_txn(txn, primary, seen, now, above)).await

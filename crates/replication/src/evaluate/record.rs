@@ -7,8 +7,8 @@
 //!   bytes 2..10 commit timestamp, BE; zero if rolled back
 //!
 //! lock family, key encode_key(user key)
-//!   byte 0      format version, 1
-//!   bytes 1..   postcard of Intents
+//!   byte 0      format version: 1, or 2 if the write is the primary of an asynchronous commit
+//!   bytes 1..   postcard of Intents; in version 2 followed by that of the transaction's other keys
 //! ```
 //!
 //! A rolled-back record beside a key that is not the primary is a marker: a prewrite of that
@@ -18,11 +18,14 @@
 
 use core_domain::{Key, KvError, LockMode, Timestamp, TxnId, Value};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use storage::{Cf, EngineReader, IterOptions, Lookup, keyspace};
 
 use crate::command::EngineOp;
 
 const FORMAT: u8 = 1;
+/// Intents whose write names the other keys of its transaction.
+const FORMAT_ASYNC: u8 = 2;
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +103,9 @@ pub struct WriteIntent {
     pub min_commit: Timestamp,
     /// `None` deletes.
     pub value: Option<Value>,
+    /// On the primary of an asynchronous commit: its other keys.
+    #[serde(skip)]
+    pub secondaries: Option<Arc<[Key]>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,19 +118,36 @@ pub struct LockIntent {
 
 impl Intents {
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![FORMAT]).expect("plain data encodes into memory")
+        let secondaries = self.write.as_ref().and_then(|write| write.secondaries.as_deref());
+        match secondaries {
+            None => postcard::to_extend(self, vec![FORMAT]),
+            Some(keys) => postcard::to_extend(&(self, keys), vec![FORMAT_ASYNC]),
+        }
+        .expect("plain data encodes into memory")
     }
 
     pub fn decode(stored: &[u8]) -> Result<Self, KvError> {
         let damaged = || KvError::Corruption("unknown intent format".into());
-        let (&FORMAT, rest) = stored.split_first().ok_or_else(damaged)? else {
-            return Err(damaged());
-        };
-        postcard::from_bytes(rest).map_err(|_| damaged())
+        match stored.split_first().ok_or_else(damaged)? {
+            (&FORMAT, rest) => postcard::from_bytes(rest).map_err(|_| damaged()),
+            (&FORMAT_ASYNC, rest) => {
+                let (mut intents, keys): (Self, Vec<Key>) =
+                    postcard::from_bytes(rest).map_err(|_| damaged())?;
+                intents.write.as_mut().ok_or_else(damaged)?.secondaries = Some(keys.into());
+                Ok(intents)
+            }
+            _ => Err(damaged()),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
         self.write.is_none() && self.locks.is_empty()
+    }
+
+    /// Whether any is of `txn`.
+    pub(super) fn are_of(&self, txn: TxnId) -> bool {
+        self.write.as_ref().is_some_and(|intent| intent.txn == txn)
+            || self.locks.iter().any(|intent| intent.txn == txn)
     }
 
     /// Takes out what `txn` left here; whether there was anything.
@@ -224,6 +247,7 @@ mod tests {
                 sequence: 2,
                 min_commit: Timestamp(9),
                 value: Some(Value::from_static(b"v")),
+                secondaries: None,
             }),
             locks: vec![LockIntent {
                 txn: TxnId(6),
@@ -240,5 +264,13 @@ mod tests {
         );
         assert_eq!(Intents::decode(&bytes).unwrap(), intents);
         assert!(Intents::decode(&[9]).is_err());
+        let mut primary = intents.clone();
+        let others = [Key::from(&b"s"[..]), Key::from(&b"tt"[..])];
+        primary.write.as_mut().unwrap().secondaries = Some(others.into());
+        let named = primary.encode();
+        assert_eq!(named[0], 2);
+        assert_eq!(named[1..bytes.len()], bytes[1..]);
+        assert_eq!(named[bytes.len()..], [2, 1, b's', 2, b't', b't']);
+        assert_eq!(Intents::decode(&named).unwrap(), primary);
     }
 }

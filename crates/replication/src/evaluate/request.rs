@@ -112,6 +112,23 @@ pub enum RangeRequest {
     ReportWaits(WaitReport),
     /// System range only → `Waits`: those that were reported.
     ListWaits,
+    /// As `Prewrite`; committed when every part is applied → `Prewritten`.
+    PrewriteAsync(Box<AsyncPrewrite>),
+    /// Whether an abandoned asynchronous commit has all its intents on `keys`; it never will if it
+    /// has not now → `Prewritten`, or `Status`.
+    SettleSecondaries { txn: TxnId, keys: Vec<Key> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsyncPrewrite {
+    pub txn: TxnId,
+    pub primary: Key,
+    /// An oracle timestamp drawn for this commit.
+    pub floor: Timestamp,
+    pub writes: Vec<Write>,
+    pub locked: Vec<LockedKey>,
+    /// With the primary: every other key of the transaction.
+    pub secondaries: Vec<Key>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +166,11 @@ pub enum RangeResponse {
     /// Waits of the reporting node that must end.
     Victims(Vec<Victim>),
     Waits(Vec<WaitEdge>),
+    /// An abandoned asynchronous commit: these keys decide it.
+    Secondaries {
+        keys: Vec<Key>,
+        min_commit: Timestamp,
+    },
 }
 
 /// Another transaction's intent that is in the way.

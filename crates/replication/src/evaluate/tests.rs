@@ -1,5 +1,6 @@
 //! The rules of protocol.md that bind the leader's evaluation, on a log that tests can hold back.
 
+mod async_commit;
 mod large;
 mod validation;
 

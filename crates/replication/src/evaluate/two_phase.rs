@@ -12,6 +12,7 @@
 //! Who meets an intent asks the primary (`QueryTxn`). A transaction that was not heard of for
 //! [`TXN_EXPIRY`] is rolled back there; markers refuse what of it arrives later (rule 4).
 
+use super::async_commit::AsyncPart;
 use super::commit::{Evaluated, Frees, Obstacle, version_op};
 use super::flight::Flight;
 use super::hidden::Hidden;
@@ -54,11 +55,22 @@ impl Place<'_> {
         writes: Vec<Write>,
         locked: Vec<LockedKey>,
     ) -> Result<RangeResponse, RangeError> {
+        self.prewrite_as(txn, primary, writes, locked, None).await
+    }
+
+    pub(super) async fn prewrite_as(
+        &self,
+        txn: TxnId,
+        primary: Key,
+        writes: Vec<Write>,
+        locked: Vec<LockedKey>,
+        of_async: Option<&AsyncPart>,
+    ) -> Result<RangeResponse, RangeError> {
         let keys: Vec<Key> =
             writes.iter().map(|w| &w.key).chain(locked.iter().map(|l| &l.key)).cloned().collect();
         self.evaluator.locks.lock().touch(txn, self.evaluator.expiry());
         self.step(&keys, |admission| {
-            self.evaluate_prewrite(admission, txn, &primary, &writes, &locked, &keys)
+            self.evaluate_prewrite(admission, txn, &primary, &writes, &locked, &keys, of_async)
         })
         .await
     }
@@ -87,6 +99,7 @@ impl Place<'_> {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn evaluate_prewrite(
         &self,
         admission: &Admission,
@@ -95,6 +108,7 @@ impl Place<'_> {
         writes: &[Write],
         locked: &[LockedKey],
         keys: &[Key],
+        of_async: Option<&AsyncPart>,
     ) -> Result<Step, Obstacle> {
         let mut state = self.gate.state.lock();
         if state.term != admission.term {
@@ -121,9 +135,7 @@ impl Place<'_> {
                 true => reader.on(key)?,
                 false => Intents::default(),
             };
-            let own_write = intents.write.as_ref().is_some_and(|intent| intent.txn == txn);
-            own_before +=
-                usize::from(own_write || intents.locks.iter().any(|intent| intent.txn == txn));
+            own_before += usize::from(intents.are_of(txn));
             intents_before.push(intents);
         }
         if own_before == keys.len() && own_before > 0 {
@@ -132,7 +144,16 @@ impl Place<'_> {
             }));
         }
         let newest = self.check_writes(&state, txn, writes, locked)?;
-        let min_commit = newest.max(state.max_ts).next();
+        let mut min_commit = newest.max(state.max_ts).next();
+        if let Some(part) = of_async {
+            if state.is_ahead_of_oracle() {
+                return Err(Obstacle::AheadOfOracle);
+            }
+            min_commit = min_commit.max(part.floor);
+            if keys.contains(primary) {
+                min_commit = min_commit.max(state.pushes.against(txn).next());
+            }
+        }
         let flight = Flight::new(txn, min_commit);
         state.flights.take_off(&flight, keys.iter());
         let placed = intents_before.iter().filter(|before| before.is_empty()).count();
@@ -140,7 +161,12 @@ impl Place<'_> {
         drop(state);
         let mut ops = Vec::with_capacity(keys.len());
         let (of_writes, of_locked) = intents_before.split_at(writes.len());
+        // What an asynchronous commit has prewritten stays as it was answered.
+        let is_kept = |before: &Intents| of_async.is_some() && before.are_of(txn);
         for (write, before) in writes.iter().zip(of_writes) {
+            if is_kept(before) {
+                continue;
+            }
             let mut intents = before.clone();
             intents.write = Some(WriteIntent {
                 txn,
@@ -148,10 +174,16 @@ impl Place<'_> {
                 sequence: 0,
                 min_commit,
                 value: write.value.clone(),
+                secondaries: of_async
+                    .filter(|_| write.key == *primary)
+                    .map(|part| part.secondaries.clone()),
             });
             ops.push(intents.op(&write.key));
         }
         for (held, before) in locked.iter().zip(of_locked) {
+            if is_kept(before) {
+                continue;
+            }
             let mut intents = before.clone();
             intents.locks.retain(|intent| intent.txn != txn);
             let primary = primary.clone();
@@ -159,6 +191,7 @@ impl Place<'_> {
             ops.push(intents.op(&held.key));
         }
         let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed, decides: None };
+        let min_commit = min_commit.max(own_min_commit(&intents_before, txn));
         Ok(Step::Propose(evaluated, Frees::Nothing, RangeResponse::Prewritten { min_commit }))
     }
 
@@ -189,7 +222,9 @@ impl Place<'_> {
             }
             let outcome = Outcome::Committed(commit);
             let mut evaluated = self.finish(admission, txn, outcome, &all, usize::MAX)?;
-            if let Some(above) = self.pushed(&evaluated, txn, commit) {
+            if own.secondaries.is_none()
+                && let Some(above) = self.pushed(&evaluated, txn, commit)
+            {
                 return Ok(Step::Answer(RangeResponse::Pushed { above }));
             }
             evaluated.ops.push(outcome_op(&primary, txn, outcome));
@@ -373,6 +408,11 @@ impl Place<'_> {
         txn: TxnId,
         primary: &Key,
     ) -> Result<Step, Obstacle> {
+        let own = intents_on(self.engine(), primary)?.write.filter(|write| write.txn == txn);
+        if let Some(WriteIntent { secondaries: Some(keys), min_commit, .. }) = own {
+            let keys = keys.to_vec();
+            return Ok(Step::Answer(RangeResponse::Secondaries { keys, min_commit }));
+        }
         tracing::warn!(%txn, %primary, "rolling back an abandoned transaction");
         self.decide_rollback(admission, txn, primary)
     }
@@ -404,19 +444,28 @@ impl Place<'_> {
         let options = IterOptions { lower: Some(lower), upper, bulk: true, ..Default::default() };
         let mut cursor = self.engine().iter(Cf::Txn, options);
         cursor.seek_to_first();
+        // A marker on a key says less than the record of the primary.
+        let mut marker = None;
         while cursor.valid() {
-            let of_txn = cursor.key().ends_with(&txn.0.to_be_bytes());
-            if of_txn && !storage::hidden::is_record(cursor.value()) {
-                return Ok(Some(Outcome::decode(cursor.value())?));
+            if cursor.key().ends_with(&txn.0.to_be_bytes()) {
+                let found = match storage::hidden::is_record(cursor.value()) {
+                    true => Hidden::outcome_in(cursor.value()),
+                    false => Some(Outcome::decode(cursor.value())?),
+                };
+                match found {
+                    Some(Outcome::RolledBack) => marker = found,
+                    Some(Outcome::Committed(_)) => return Ok(found),
+                    None => {}
+                }
             }
             cursor.next();
         }
         cursor.status()?;
-        Ok(None)
+        Ok(marker)
     }
 }
 
-fn own_min_commit(intents: &[Intents], txn: TxnId) -> Timestamp {
+pub(super) fn own_min_commit(intents: &[Intents], txn: TxnId) -> Timestamp {
     let writes = intents.iter().filter_map(|i| i.write.as_ref()).map(|i| (i.txn, i.min_commit));
     let locks = intents.iter().flat_map(|i| &i.locks).map(|i| (i.txn, i.min_commit));
     let own = writes.chain(locks).filter(|(other, _)| *other == txn);

@@ -24,13 +24,13 @@ use super::commit::{Committing, Frees, Obstacle};
 use super::flight::Flight;
 use super::gate::Gate;
 use super::hidden::{View, fates};
-use super::record::{foreign_intents, outcome_beside};
+use super::record::{foreign_intents, intents_on, outcome_beside};
 use super::two_phase::Step;
 use super::{
     Admission, ForeignIntent, Place, RangeError, RangeResponse, TXN_EXPIRY, ValidatedCommit,
     check_keys, check_span,
 };
-use core_domain::{Key, KvError, ReadSpan, Timestamp, TxnId};
+use core_domain::{Key, KvError, ReadSpan, Timestamp, TxnId, TxnStatus};
 use std::collections::HashMap;
 use std::sync::Arc;
 use storage::EngineReader;
@@ -283,6 +283,11 @@ impl Place<'_> {
             if !(fresh_leader || fresh_intent || heard()) {
                 drop(state);
                 return self.decide_abandoned(admission, txn, &keys[0]);
+            }
+            let on_primary = intents_on(self.engine(), &keys[0])?.write;
+            if on_primary.is_some_and(|own| own.txn == txn && own.secondaries.is_some()) {
+                // Its timestamp is given by its prewrites.
+                return Ok(Step::Answer(RangeResponse::Status(TxnStatus::InProgress)));
             }
             state.pushes.push(txn, above);
             Ok(Step::Answer(RangeResponse::Pushed { above }))

@@ -7,6 +7,7 @@ use crate::log::format;
 use crate::log::group::GroupLog;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 use core_domain::RangeId;
+use core_domain::planted::{PlantedBug, is_planted};
 use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
 use parking_lot::{Condvar, Mutex};
@@ -179,7 +180,7 @@ impl Worker {
         for request in requests {
             self.mark_written(request);
         }
-        if sync {
+        if sync && !is_planted(PlantedBug::AcknowledgedUnsynced) {
             self.engine.sync_wal()?;
             self.trace.synced();
         }

@@ -108,13 +108,8 @@ impl Leader {
     }
 
     async fn names(&self, at: Timestamp, reverse: bool) -> Vec<String> {
-        let request = RangeRequest::Scan {
-            span: Span::all(),
-            at,
-            reverse,
-            rows_max: 100,
-            bytes_max: 10_000,
-        };
+        let request =
+            RangeRequest::Scan { span: Span::all(), at, reverse, rows_max: 100, bytes_max: 10_000 };
         let Ok(RangeResponse::Page(page)) = self.ask(request).await else { panic!("scanned") };
         let name = |key: &Key| String::from_utf8(key.as_ref().to_vec()).expect("text");
         page.rows.iter().map(|(key, _)| name(key)).collect()
