@@ -412,23 +412,25 @@ impl Transaction {
 
 /// As much as one entry carries, of one index: then the spans of parts say where they are.
 fn next_part(writes: &mut Peekable<impl Iterator<Item = Write>>) -> Vec<Write> {
-    let mut bytes = 0;
-    let mut part: Vec<Write> = Vec::new();
-    let index = |write: &Write| {
-        let header = write.key.as_slice().get(..TABLE_KEY_HEADER);
-        Key::from(header.filter(|_| !write.key.is_system()).unwrap_or_default())
-    };
-    let first = writes.peek().map(index);
+    let Some(first) = writes.next() else { return Vec::new() };
+    let size = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, |v| v.len());
+    let mut bytes = size(&first);
+    let mut part = vec![first];
     while bytes < PART_BYTES
         && part.len() < PART_KEYS_MAX
-        && let Some(write) = writes.next_if(|write| {
-            first.as_ref().is_some_and(|first| write.key.as_slice().starts_with(first.as_slice()))
-        })
+        && let Some(write) = writes.next_if(|write| index_of(&write.key) == index_of(&part[0].key))
     {
-        bytes += write.key.len() + write.value.as_ref().map_or(0, |value| value.len());
+        bytes += size(&write);
         part.push(write);
     }
     part
+}
+
+fn index_of(key: &Key) -> &[u8] {
+    match key.is_system() {
+        true => &[],
+        false => key.as_slice().get(..TABLE_KEY_HEADER).unwrap_or_default(),
+    }
 }
 
 /// The ranges that `spans` lie in.

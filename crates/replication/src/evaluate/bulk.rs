@@ -348,9 +348,8 @@ impl Place<'_> {
                 }
             };
             // Rule 5: somebody has read that it would not.
-            if let Some(above) = Some(state.pushes.against(txn))
-                && commit.is_some_and(|commit| commit <= above)
-            {
+            let above = state.pushes.against(txn);
+            if commit.is_some_and(|commit| commit <= above) {
                 return Ok(Decision::Pushed(above));
             }
             let newest = self.check_writes(state, txn, &[], &locked)?;

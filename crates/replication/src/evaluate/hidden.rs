@@ -28,6 +28,7 @@ use super::flight::Flight;
 use super::gate::GateState;
 use super::{ForeignIntent, Outcome, Place, RangeError};
 use crate::command::EngineOp;
+use core_domain::planted::{PlantedBug, is_planted};
 use core_domain::{Key, KvError, LockMode, Span, Timestamp, TxnId};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -140,6 +141,9 @@ pub(crate) fn copy_records(
     left: &Key,
     right: &Key,
 ) -> Result<(), storage::StorageError> {
+    if is_planted(PlantedBug::SplitForgetsRecords) {
+        return Ok(());
+    }
     let mut cursor = reader.iter(Cf::Txn, records(left));
     cursor.seek_to_first();
     while cursor.valid() {
@@ -254,6 +258,9 @@ impl Fates for Reading<'_> {
         let stage = match self.map.get(&mark.start) {
             Some(Hidden::Committed(at)) => return Fate::Committed(*at),
             Some(Hidden::RolledBack) => return Fate::Unseen,
+            Some(Hidden::Open) if is_planted(PlantedBug::OpenVersionsAreSeen) => {
+                return Fate::Committed(self.at);
+            }
             Some(Hidden::Committing(flight)) if flight.min_commit <= self.at => {
                 Stage::Committing(flight.clone())
             }
