@@ -2,6 +2,7 @@
 
 mod support;
 
+use core_domain::planted::{PlantedBug, plant};
 use core_domain::{
     IsolationLevel, Key, KvError, KvStore, KvTransaction, LockMode, LockedValue, ReadAt,
     ScanOptions, Span, TxnOptions, TxnStatus, Value, WaitPolicy,
@@ -287,6 +288,9 @@ async fn a_large_transaction_over_ranges_is_all_there_or_not_at_all() {
     for reader in readers {
         reader.await.unwrap();
     }
+    // What was decided is known in both halves of what is split later.
+    kv.split_at(&row(25_000).0).await.unwrap();
+    assert_eq!(count(&begin(&kv).await, false).await, 30_000);
     let undone = begin(&kv).await;
     load(&undone, 30_000, 50_000).await;
     kv.split_at(&row(40_000).0).await.unwrap();
@@ -408,4 +412,16 @@ async fn a_load_that_waits_for_a_lock_can_be_given_up() {
     next.commit().await.unwrap();
     holder.rollback().await;
     assert_eq!(count(&begin(&kv).await, false).await, 1);
+}
+
+/// The test of splits would notice: half of what was committed is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_a_split_forgets_records() {
+    plant(PlantedBug::SplitForgetsRecords);
+    let (_cluster, kv) = cluster().await;
+    let writer = begin(&kv).await;
+    load(&writer, 0, 12_000).await;
+    writer.commit().await.unwrap();
+    kv.split_at(&row(8_000).0).await.unwrap();
+    assert_eq!(count(&begin(&kv).await, false).await, 8_000);
 }

@@ -37,6 +37,7 @@ use super::{
     check_keys,
 };
 use crate::command::{Applied, Command, EngineOp};
+use core_domain::planted::{PlantedBug, is_planted};
 use core_domain::{Generation, Key, KvError, LockMode, Span, Timestamp, TxnId, Value, WaitPolicy};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -218,7 +219,7 @@ impl Place<'_> {
             if let Some(Met { mark, .. }) = &met
                 && mark.start == txn
             {
-                if mark.sequence >= part.sequence {
+                if mark.sequence >= part.sequence && !is_planted(PlantedBug::LateCopiesWin) {
                     // This is a copy: it was written, and maybe changed since.
                     continue;
                 }

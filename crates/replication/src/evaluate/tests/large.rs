@@ -2,6 +2,7 @@
 //! who waits, what a copy does, what a leader forgets.
 
 use super::*;
+use core_domain::planted::{PlantedBug, plant};
 use core_domain::{ReadSpan, TxnStatus};
 
 /// Time that goes on when told to.
@@ -579,4 +580,29 @@ async fn a_rollback_removes_its_versions_and_no_others() {
     assert_eq!(leader.names(at, false).await, ["a"]);
     committed(leader.ask(leader.only(2, "c")).await);
     assert_eq!(leader.names(LATER, false).await, ["a", "c"]);
+}
+
+/// The tests above would notice: a dirty read.
+#[tokio::test]
+async fn planted_open_versions_are_seen() {
+    plant(PlantedBug::OpenVersionsAreSeen);
+    let leader = Leader::new(RANGE);
+    leader.done(leader.insert(1, 1, &[("a", "1")])).await;
+    assert_eq!(leader.get("a", LATER).await, Some("1".into()));
+}
+
+/// The tests above would notice: the older value comes back.
+#[tokio::test]
+async fn planted_late_copies_win() {
+    plant(PlantedBug::LateCopiesWin);
+    let leader = Leader::new(RANGE);
+    let mut first = leader.insert(1, 1, &[("a", "first")]);
+    leader.done(first.clone()).await;
+    leader.done(leader.update(1, 2, "a", Some("second"), None)).await;
+    if let RangeRequest::BulkWrite(part) = &mut first {
+        part.absent = false;
+    }
+    leader.done(first).await;
+    let at = committed(leader.ask(leader.only(1, "a")).await);
+    assert_eq!(leader.get("a", at).await, Some("first".into()));
 }
