@@ -115,10 +115,15 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        if !new.is_empty()
-            && let Some(key) = self.ctx.txn.insert(new, self.ctx.wait()).await?
-        {
-            return Err(self.duplicate(&placed, &key)?);
+        if !new.is_empty() {
+            match self.ctx.txn.insert(new, self.ctx.wait()).await.map_err(SqlError::from) {
+                Ok(None) => {}
+                Ok(Some(key)) => return Err(self.duplicate(&placed, &key)?),
+                Err(error) if error.sqlstate == "40001" => {
+                    return Err(Box::pin(self.duplicate_since(&placed, error)).await);
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.ctx.txn.relieve().await?;
         effects.rows_written(self, placed.iter().map(|place| (None, &place.row))).await
