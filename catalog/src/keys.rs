@@ -24,11 +24,11 @@
 use crate::error::CatalogError;
 use crate::relation::SequenceDescriptor;
 use crate::table::{ColumnDescriptor, IndexDescriptor, ROWS_INDEX, TableDescriptor};
-use crate::{Oid, Result};
+use crate::{Catalog, Oid, Result};
 use bytes::Bytes;
 use core_domain::key::TABLE_KEY_HEADER;
 use core_domain::{Key, Span, Value};
-use datum::{ColumnType, Datum, SqlType, memcmp};
+use datum::{ColumnType, Datum, SqlType, TypeContext, memcmp};
 use std::ops::Bound;
 
 /// Encodes keys of one index of one table; made once per plan.
@@ -296,6 +296,50 @@ fn after(key: Key) -> Key {
 
 fn corrupt_key(key: &Key, error: &impl std::fmt::Display) -> CatalogError {
     CatalogError::corrupt(format_args!("key {key}: {error}"))
+}
+
+/// A key as people read it: `/shanghai/accounts/accounts_pkey/25001`. What the catalog does not know
+/// (the start of a database, a dropped table) is shown by its number.
+pub fn readable(key: &Key, catalog: &Catalog) -> String {
+    let Some(id) = key.table() else { return key.to_string() };
+    let Some(table) = catalog.table_by_storage(id) else {
+        let database = catalog.databases().find(|database| database.group == id.group);
+        return match database {
+            Some(database) if id.number == 0 && key.len() == TABLE_KEY_HEADER - 4 => {
+                format!("/{}", database.name)
+            }
+            _ => key.to_string(),
+        };
+    };
+    let database = catalog.databases().find(|database| database.group == id.group);
+    let mut text = format!("/{}/{}", database.map_or("", |d| d.name.as_str()), table.name);
+    let number = key.as_slice().get(TABLE_KEY_HEADER - 4..TABLE_KEY_HEADER);
+    let Some(number) = number.and_then(|raw| raw.try_into().ok()).map(u32::from_be_bytes) else {
+        return text;
+    };
+    let Some(index) = table.index_by_id(number) else {
+        let rest = &key.as_slice()[TABLE_KEY_HEADER..];
+        text.push_str(&format!("/{number}/{}", rest.escape_ascii()));
+        return text;
+    };
+    text.push_str(&format!("/{}", index.name));
+    let mut rest = &key.as_slice()[TABLE_KEY_HEADER..];
+    for column in IndexKeys::new(table, index).columns {
+        let (ty, desc, first) = (&column.ty, column.descending, column.nulls_first);
+        if rest.is_empty() {
+            return text;
+        }
+        let Ok(value) = memcmp::decode(ty, desc, first, &mut rest) else { break };
+        let value = match value {
+            Datum::Null => "NULL".to_owned(),
+            value => datum::text::to_string(&value, &ty.ty, &TypeContext::default()),
+        };
+        text.push_str(&format!("/{value}"));
+    }
+    if !rest.is_empty() {
+        text.push_str(&format!("/{}", rest.escape_ascii()));
+    }
+    text
 }
 
 /// Whether a column of this type can be part of a key.

@@ -6,8 +6,9 @@ use catalog::virtual_tables::{NodeInfo, RangeInfo};
 use core_domain::{Key, KvStore, ScanOptions, Span, TxnOptions};
 use harness::Database;
 use sql::{ClusterView, Outcome};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use testkit::memory_kv::MemoryKv;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn indexes_and_constraints_are_built_over_existing_rows() {
@@ -302,4 +303,115 @@ async fn databases_are_worlds_apart() {
     drop(d);
     a.expect(&[("drop database d", "DROP DATABASE")]).await;
     assert!(db.connect_with("d", "").await.is_err());
+}
+
+/// Shows the store's boundaries as ranges.
+#[derive(Default)]
+struct Boundaries(OnceLock<MemoryKv>);
+
+impl ClusterView for Boundaries {
+    fn nodes(&self) -> Vec<NodeInfo> {
+        Vec::new()
+    }
+
+    fn ranges(&self) -> Vec<RangeInfo> {
+        let starts = self.0.get().expect("set at the start").boundaries();
+        let ends = starts[1..].iter().cloned().chain([Key::MIN]);
+        let spans = starts.iter().cloned().zip(ends).map(|(start, end)| Span::new(start, end));
+        spans.zip(1..).map(|(span, id)| RangeInfo { id, span, ..RangeInfo::default() }).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_indexes_are_split_where_they_are_told() {
+    let view = Arc::new(Boundaries::default());
+    let db = Database::with(|config| config.cluster_view = view.clone());
+    assert!(view.0.set(db.kv.clone()).is_ok());
+    let mut c = db.connect().await;
+    c.run("create table t (a int, b text, c date, primary key (a, b desc))").await;
+    c.run("create index t_c on t (c)").await;
+    c.run("create table u (x int)").await;
+    c.expect(&[
+        ("alter table t split at values (10), ('20'), (5 + 25, 'x')", "ALTER TABLE"),
+        ("alter table if exists t split at values (10)", "ALTER TABLE"),
+        ("alter index t_c split at values ('2024-02-01'), (null)", "ALTER INDEX"),
+        ("alter index t_pkey split at values (40)", "ALTER INDEX"),
+        ("alter table u split apart", "ALTER TABLE"),
+    ])
+    .await;
+    let starts = c
+        .run(
+            "select start_key, table_name from shanghai.ranges \
+             where start_key like '/shanghai/%' order by range_id",
+        )
+        .await;
+    assert_eq!(
+        starts.lines().collect::<Vec<_>>(),
+        [
+            "/shanghai/t/t_pkey/10|t",
+            "/shanghai/t/t_pkey/20|t",
+            "/shanghai/t/t_pkey/30/x|t",
+            "/shanghai/t/t_pkey/40|t",
+            "/shanghai/t/t_c/2024-02-01|t",
+            "/shanghai/t/t_c/NULL|t",
+            "/shanghai/u|u",
+            "SELECT 7"
+        ]
+    );
+    // The end of the last table, which is where a next one would begin.
+    let ends = "select count(*) from shanghai.ranges where start_key like '/table/%'";
+    c.expect(&[(ends, "1\nSELECT 1")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_split_or_moved_is_told_as_postgresql_would() {
+    let mut c = Database::new().connect().await;
+    c.run("create table t (a int, b text, primary key (a, b)); create table u (x int)").await;
+    c.run("create view v as select 1").await;
+    let block = "cannot run inside a transaction block";
+    c.expect(&[
+        ("alter table t split at values ()", "ERROR 42601: syntax error at or near \")\""),
+        ("alter table t split at (1)", "ERROR 42601: syntax error at or near \"(\""),
+        (
+            "alter table t split at values (1, 'x', 2)",
+            "ERROR 42601: SPLIT AT has more expressions than key columns",
+        ),
+        (
+            "alter table t split at values ('x')",
+            "ERROR 22P02: invalid input syntax for type integer: \"x\"",
+        ),
+        (
+            "alter table t split at values (true)",
+            "ERROR 42804: column \"a\" is of type integer but expression is of type boolean",
+        ),
+        (
+            "alter table t split at values ((select 1))",
+            "ERROR 0A000: cannot use subquery in SPLIT AT",
+        ),
+        ("alter table t split at values (a)", "ERROR 42703: column \"a\" does not exist"),
+        ("alter table u split at values (1)", "ERROR 42704: table \"u\" has no primary key"),
+        ("alter table v split apart", "ERROR 42809: \"v\" is not a table"),
+        ("alter index t split apart", "ERROR 42809: \"t\" is not an index"),
+        ("alter table w split apart", "ERROR 42P01: relation \"w\" does not exist"),
+        (
+            "alter table if exists w split apart",
+            "ALTER TABLE\nNOTICE: relation \"w\" does not exist, skipping",
+        ),
+        ("alter range 1 transfer leader to 1", "ALTER RANGE"),
+        (
+            "alter range 1 transfer leader to 2",
+            "ERROR 55000: range 1 has no voting replica on node 2",
+        ),
+        ("alter range 1 transfer to 2", "ERROR 42601: syntax error at or near \"to\""),
+        ("begin", "BEGIN"),
+        (
+            "alter table t split at values (1)",
+            &format!("ERROR 25001: ALTER TABLE ... SPLIT {block}"),
+        ),
+        ("rollback", "ROLLBACK"),
+        ("begin", "BEGIN"),
+        ("alter range 1 transfer leader to 1", &format!("ERROR 25001: ALTER RANGE {block}")),
+        ("rollback", "ROLLBACK"),
+    ])
+    .await;
 }

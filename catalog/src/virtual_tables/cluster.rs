@@ -6,6 +6,7 @@ use super::row::{Row, time};
 use super::{Rows, VirtualContext, VirtualTable};
 use crate::bootstrap::BOOTSTRAP_ROLE;
 use crate::database::RoleDescriptor;
+use crate::keys;
 use crate::snapshot::Catalog;
 use crate::{Oid, Relation};
 use datum::{Datum, SqlType};
@@ -377,12 +378,13 @@ fn ranges(table: &VirtualTable, catalog: &Catalog, context: &VirtualContext) -> 
         Datum::array(SqlType::Int8, list.iter().map(|id| Datum::Int8(*id as i64)).collect())
     };
     let rows = context.ranges.iter().map(|range| {
-        let database = range.group.and_then(|g| catalog.databases().find(|d| d.group == g));
-        let of = range.table.and_then(|id| catalog.table_by_storage(id));
+        let first = range.span.start.table();
+        let database = first.and_then(|id| catalog.databases().find(|d| d.group == id.group));
+        let of = first.and_then(|id| catalog.table_by_storage(id));
         Row::new(table)
             .put("range_id", range.id as i64)
-            .put("start_key", &range.start_key)
-            .put("end_key", &range.end_key)
+            .put("start_key", keys::readable(&range.span.start, catalog))
+            .put("end_key", keys::readable(&range.span.end, catalog))
             .put("generation", range.generation as i64)
             .put("database", database.map(|d| d.name.as_str()))
             .put("table_name", of.map(|t| t.name.as_str()))

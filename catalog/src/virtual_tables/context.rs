@@ -144,15 +144,11 @@ pub struct NodeInfo {
 #[derive(Clone, Debug, Default)]
 pub struct RangeInfo {
     pub id: u64,
-    pub start_key: String,
-    pub end_key: String,
+    pub span: core_domain::Span,
     pub generation: u64,
-    /// Group of the tables in it, if it is a table group's.
-    pub group: Option<u32>,
-    /// Storage id of the table that it starts in.
-    pub table: Option<core_domain::TableId>,
     pub leader: Option<u64>,
     pub voters: Vec<u64>,
     pub learners: Vec<u64>,
+    /// About, as far as this node has a replica.
     pub size_bytes: Option<u64>,
 }

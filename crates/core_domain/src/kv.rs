@@ -18,7 +18,7 @@
 
 use crate::consistency::{Guarantee, IsolationLevel};
 use crate::error::KvResult;
-use crate::id::{NodeId, TxnId};
+use crate::id::{NodeId, RangeId, TxnId};
 use crate::key::{Key, Span, Value};
 use crate::time::Timestamp;
 use async_trait::async_trait;
@@ -298,6 +298,9 @@ pub trait KvStore: Send + Sync {
 
     /// Makes sure a range boundary lies at `key` (a table group's start). Idempotent.
     async fn split_at(&self, key: &Key) -> KvResult<()>;
+
+    /// Makes the replica of `range` on `node` its leader; false if there is none that could be.
+    async fn transfer_leader(&self, range: RangeId, node: NodeId) -> KvResult<bool>;
 
     /// Drops every version in `span`, outside any transaction and for readers of every timestamp:
     /// only for what nothing refers to any more, such as a dropped index. Idempotent.

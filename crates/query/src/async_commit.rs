@@ -11,7 +11,7 @@
 
 use crate::commit::{Commit, Failure, PART_BYTES_MAX, PARTS_AT_ONCE, Part};
 use crate::coordinator::Shared;
-use crate::transaction::Transaction;
+use crate::transaction::{Leftover, Transaction};
 use core_domain::planted::{PlantedBug, is_planted};
 use core_domain::{Key, KvError, KvResult, Timestamp, TxnId, TxnStatus};
 use futures::{FutureExt, StreamExt};
@@ -44,7 +44,7 @@ impl Commit {
     pub(crate) async fn commit_async(
         &self,
         parts: Vec<Part>,
-        touched: Vec<Key>,
+        touched: Leftover,
         started: Instant,
     ) -> Result<Timestamp, Failure> {
         match self.prewrite_async(&parts).await {
@@ -86,7 +86,7 @@ impl Commit {
         self,
         parts: Vec<Part>,
         at: Timestamp,
-        touched: Vec<Key>,
+        touched: Leftover,
         started: Instant,
     ) {
         match self.commit_primary(&parts[0], at, started).await {

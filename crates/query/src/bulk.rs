@@ -86,6 +86,16 @@ impl Bulk {
             || state.open.iter().any(|write| span.contains(&write.key))
     }
 
+    /// The ranges that have some of it, each with a key of its own.
+    pub(crate) async fn places(
+        &self,
+        shared: &Shared,
+    ) -> KvResult<Vec<(Arc<RangeDescriptor>, Key)>> {
+        let spans = self.state.lock().spans.clone();
+        let ranges = ranges_of(shared, &spans).await?.into_iter();
+        Ok(ranges.map(|range| (range.clone(), range.span.start.clone())).collect())
+    }
+
     async fn drain(&self) -> KvResult<()> {
         // Never closed: the permits all come back.
         let _all = self.permits.acquire_many(PARTS_AT_ONCE).await;
@@ -302,7 +312,7 @@ impl Transaction {
         // The leaders must hear that the transaction lives, and of its end.
         for descriptor in ranges_of(&self.shared, std::slice::from_ref(&span)).await? {
             let here = span.intersect(&descriptor.span).map_or(span.start.clone(), |s| s.start);
-            self.touch(descriptor.range, &here);
+            self.touch(&descriptor, &here);
         }
         let sequence = {
             let mut state = bulk.state.lock();

@@ -180,7 +180,11 @@ impl Transaction {
             writes.push(Write { key: key.clone(), value: value.clone(), seen });
         }
         let locked = match writes.is_empty() && !tracks_reads(self.options()) {
-            true => Vec::new(),
+            true => {
+                // Nothing to check; they are released where they are.
+                state.locked = locked;
+                Vec::new()
+            }
             false => locked
                 .into_iter()
                 // Nothing is stored under these: there is nothing to check.
@@ -194,8 +198,8 @@ impl Transaction {
     /// Frees the locks in every range but the one where the commit freed them.
     pub(crate) async fn release_except(&self, done: Option<RangeId>) {
         self.state.lock().touched.retain(|range, _| Some(*range) != done);
-        let touched = self.end();
-        Self::release(&self.shared, self.id, touched).await;
+        let left = self.end();
+        Self::release(&self.shared, self.id, left).await;
     }
 
     async fn two_phases(
@@ -207,10 +211,10 @@ impl Transaction {
         // From now on the primary's leader must know that the transaction lives.
         let at_primary = parts.iter().find(|part| part.descriptor.span.contains(&commit.primary));
         if let Some(part) = at_primary {
-            self.touch(part.descriptor.range, &commit.primary);
+            self.touch(&part.descriptor, &commit.primary);
         }
         let commit = commit.clone();
-        let touched = self.heartbeat_keys();
+        let touched = self.touched();
         let task = tokio::spawn(async move {
             match commit.goes_async(&parts) {
                 true => commit.commit_async(parts, touched, started).await,

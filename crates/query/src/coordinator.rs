@@ -9,21 +9,22 @@
 
 use crate::oracle_client::OracleClient;
 use crate::sender::{PeerList, RangeSender, SendTuning, kv_error};
+use crate::size_splits;
 use crate::transaction::{Transaction, surprise};
 use async_trait::async_trait;
 use cluster::Transport;
 use core_domain::{
-    Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockWait, LockedValue, OtherWaits,
-    PointRead, RangeId, Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
+    Key, KvError, KvResult, KvStore, KvTransaction, LockMode, LockWait, LockedValue, NodeId,
+    OtherWaits, PointRead, RangeId, Span, Timestamp, TxnId, TxnOptions, TxnStatus, WaitPolicy,
 };
 use parking_lot::Mutex;
 use replication::evaluate::{
     Evaluator, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY, WaitReport,
 };
-use replication::{SYSTEM_RANGE, Store};
+use replication::{Replica, SYSTEM_RANGE, Store};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Largest value of one key: with its key and intent it fits into one log entry.
 pub const VALUE_BYTES_MAX: u64 = 3 << 20;
@@ -80,8 +81,18 @@ impl TxnCoordinator {
             unresolved: Mutex::default(),
         });
         tokio::spawn(send_heartbeats(Arc::downgrade(&shared)));
+        tokio::spawn(size_splits::watch(Arc::downgrade(&shared)));
         tokio::spawn(report_waits(Arc::downgrade(&shared)));
         Arc::new(Self { shared })
+    }
+
+    /// Another handle.
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn led_here(&self) -> Vec<Arc<Replica>> {
+        self.shared.sender.led_here()
     }
 
     /// Transactions of this node that hold locks.
@@ -125,18 +136,26 @@ async fn send_heartbeats(shared: Weak<Shared>) {
                 let txn = txn.clone();
                 tokio::spawn(async move { txn.reassert().await });
             }
-            for key in txn.heartbeat_keys() {
-                let shared = shared.clone();
-                let id = txn.id();
-                tokio::spawn(async move {
-                    let beat = RangeRequest::Heartbeat { txn: id };
-                    if let Err(error) = shared.at_key(&key, beat).await {
-                        tracing::debug!(%id, %error, "heartbeat not delivered");
-                    }
-                });
-            }
+            tokio::spawn(send_heartbeat(shared.clone(), txn));
         }
     }
+}
+
+async fn send_heartbeat(shared: Arc<Shared>, txn: Arc<Transaction>) {
+    let id = txn.id();
+    let beats = txn.heartbeat_keys().await;
+    // Or the transaction would not be dropped while one of them waits for a leader.
+    drop(txn);
+    let beats = beats.into_iter().map(|key| {
+        let shared = shared.clone();
+        async move {
+            let beat = RangeRequest::Heartbeat { txn: id };
+            if let Err(error) = shared.at_key(&key, beat).await {
+                tracing::debug!(%id, %error, "heartbeat not delivered");
+            }
+        }
+    });
+    futures::future::join_all(beats).await;
 }
 
 /// Tells the detector who has waited for an interval at least; ends the waits that it chooses.
@@ -261,6 +280,7 @@ impl KvStore for TxnCoordinator {
 
     async fn split_at(&self, key: &Key) -> KvResult<()> {
         let mut right = None;
+        let started = Instant::now();
         loop {
             let descriptor = self.shared.sender.locate(key).await?;
             if descriptor.span.start == *key {
@@ -272,9 +292,19 @@ impl KvStore for TxnCoordinator {
             };
             match self.shared.sender.split(&descriptor, key, right).await {
                 Ok(()) | Err(RangeError::WrongRange { .. }) => {}
+                // Trying again does no harm: of two tries, only one finds its generation.
+                Err(RangeError::OutcomeUnknown { .. })
+                    if started.elapsed() < self.shared.sender.tuning.outcome_timeout =>
+                {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 Err(error) => return Err(kv_error(descriptor.range, error)),
             }
         }
+    }
+
+    async fn transfer_leader(&self, range: RangeId, node: NodeId) -> KvResult<bool> {
+        self.shared.sender.transfer(range, node).await
     }
 
     async fn erase(&self, span: &Span) -> KvResult<()> {

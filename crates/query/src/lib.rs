@@ -8,6 +8,7 @@
 //! async_commit.rs  several ranges in one round
 //! validate.rs      SERIALIZABLE: nothing that was read has changed
 //! intents.rs       other transactions' leftovers in the way
+//! size_splits.rs   ranges that grow too large are split
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
 //! range_cache.rs   which range has a key, who led it
 //! oracle_client.rs timestamps: here at once, elsewhere in batches
@@ -24,6 +25,7 @@ mod intents;
 mod oracle_client;
 mod range_cache;
 mod sender;
+mod size_splits;
 mod transaction;
 mod validate;
 

@@ -26,6 +26,10 @@ impl RangeCache {
         found.span.contains(key).then(|| found.clone())
     }
 
+    pub fn get(&self, range: RangeId) -> Option<Arc<RangeDescriptor>> {
+        self.inner.read().by_start.values().find(|known| known.range == range).cloned()
+    }
+
     /// The range that has the keys just below `end`; an empty `end` is the end of the keyspace.
     pub fn before(&self, end: &Key) -> Option<Arc<RangeDescriptor>> {
         let inner = self.inner.read();

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use cluster::{Handler, Transport, TransportError};
 use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
 use replication::evaluate::{
-    BulkPart, Evaluator, Group, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY, Victim,
-    WaitEdge,
+    BulkPart, Evaluator, Group, HeldLocks, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY,
+    Victim, WaitEdge,
 };
 use replication::{
     Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
@@ -39,7 +39,7 @@ const LEADER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Live nodes and where they listen.
 pub type PeerList = Arc<dyn Fn() -> Vec<(NodeId, String)> + Send + Sync>;
 
-/// Times; simulation shrinks them.
+/// Times and sizes; simulation shrinks them.
 #[derive(Clone, Debug)]
 pub struct SendTuning {
     /// How long a range may have no leader before its requests are refused.
@@ -48,6 +48,10 @@ pub struct SendTuning {
     pub call_timeout: Duration,
     /// How long a commit whose outcome is unknown is asked for again.
     pub outcome_timeout: Duration,
+    /// A range that takes more on the disk is split.
+    pub range_bytes_max: u64,
+    /// How often sizes are looked at.
+    pub size_check_interval: Duration,
 }
 
 impl Default for SendTuning {
@@ -57,6 +61,8 @@ impl Default for SendTuning {
             unavailable_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(1),
             outcome_timeout: Duration::from_secs(10),
+            range_bytes_max: 512 << 20,
+            size_check_interval: Duration::from_secs(5),
         }
     }
 }
@@ -81,6 +87,16 @@ enum Envelope {
         at: Key,
         right: RangeId,
     },
+    /// Only at the leader.
+    Transfer {
+        range: RangeId,
+        node: NodeId,
+    },
+    /// At the node that is to lead it.
+    TakeOver {
+        range: RangeId,
+        held: HeldLocks,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +104,8 @@ enum Reply {
     Executed(Result<RangeResponse, RangeError>),
     Located(Option<(RangeDescriptor, Option<ReplicaPlace>)>),
     Split(Result<(), RangeError>),
+    Transferred(Result<bool, RangeError>),
+    TakenOver,
 }
 
 /// Who answered, after how many wrong turns.
@@ -152,6 +170,11 @@ impl RangeSender {
         self.evaluator.try_draw(&*system)
     }
 
+    pub(crate) fn led_here(&self) -> Vec<Arc<Replica>> {
+        let led = |replica: &Arc<Replica>| replica.leadership() != Leadership::Follower;
+        self.store.groups().into_iter().filter(led).collect()
+    }
+
     /// The value of `key` at `at` and when it was committed, if it is led here and nothing has to be waited for.
     pub(crate) fn try_get(
         &self,
@@ -179,6 +202,8 @@ impl RangeSender {
 
     async fn find(&self, key: &Key, before: bool) -> KvResult<Arc<RangeDescriptor>> {
         let started = Instant::now();
+        // The right half of a split is known where it is a few milliseconds after the split.
+        let mut asked = 0;
         loop {
             let known = if before { self.cache.before(key) } else { self.cache.at(key) };
             let local = self.local(key, before);
@@ -192,7 +217,8 @@ impl RangeSender {
                 let reason = format!("no live node knows the range of {key}");
                 return Err(KvError::Unavailable { range: RangeId(0), reason });
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(if asked < 20 { 5 } else { 50 })).await;
+            asked += 1;
         }
     }
 
@@ -331,8 +357,11 @@ impl RangeSender {
                         .into(),
                 });
             }
-            if hint.is_none() {
-                tokio::time::sleep(Duration::from_millis(10 << redirects.min(3))).await;
+            // Two nodes that each believe that the other leads are given time to learn.
+            match hint.is_none() {
+                true => tokio::time::sleep(Duration::from_millis(10 << redirects.min(3))).await,
+                false if redirects > 2 => tokio::time::sleep(Duration::from_millis(2)).await,
+                false => {}
             }
         }
     }
@@ -423,7 +452,7 @@ impl RangeSender {
         };
         match reply {
             Reply::Executed(result) => Ok(result),
-            Reply::Located(_) | Reply::Split(_) => {
+            Reply::Located(_) | Reply::Split(_) | Reply::Transferred(_) | Reply::TakenOver => {
                 Err(Miss::Maybe(format!("{} answered another question", place.node)))
             }
         }
@@ -524,6 +553,99 @@ impl RangeSender {
         }
     }
 
+    /// Makes the replica on `node` the leader of `range`; false if no live node knows of one there
+    /// that votes.
+    pub(crate) async fn transfer(self: &Arc<Self>, range: RangeId, node: NodeId) -> KvResult<bool> {
+        let started = Instant::now();
+        let mut attempt = 0;
+        loop {
+            let Some(descriptor) = self.describe(range).await else { return Ok(false) };
+            let outcome = match self.target(&descriptor, None, attempt) {
+                Some(Target::Here(_)) => {
+                    // A task of its own: a caller that goes away must not leave it half done.
+                    let sender = self.clone();
+                    let transfer = async move { sender.transfer_here(range, node).await };
+                    let failed = |_| RangeError::NotLeader { range, leader: None };
+                    tokio::spawn(transfer).await.map_err(failed).and_then(|done| done)
+                }
+                Some(Target::There(place)) => self.transfer_there(&place, range, node).await,
+                None => Err(RangeError::NotLeader { range, leader: None }),
+            };
+            match outcome {
+                Ok(done) => return Ok(done),
+                // Whoever leads by now is asked again; it may be the one on `node`.
+                Err(error) if started.elapsed() >= self.tuning.unavailable_timeout => {
+                    return Err(kv_error(range, error));
+                }
+                Err(RangeError::NotLeader { leader, .. }) => {
+                    self.cache.learn_leader(range, leader.as_ref());
+                }
+                Err(RangeError::NoQuorum { .. } | RangeError::OutcomeUnknown { .. }) => {}
+                Err(error) => return Err(kv_error(range, error)),
+            }
+            attempt += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn transfer_there(
+        &self,
+        place: &ReplicaPlace,
+        range: RangeId,
+        node: NodeId,
+    ) -> Result<bool, RangeError> {
+        let payload = encode(&Envelope::Transfer { range, node });
+        match self.call(&place.address, payload, self.tuning.outcome_timeout).await {
+            Ok(Reply::Transferred(outcome)) => outcome,
+            Ok(Reply::Executed(_) | Reply::Located(_) | Reply::Split(_) | Reply::TakenOver)
+            | Err(_) => Err(RangeError::NotLeader { range, leader: None }),
+        }
+    }
+
+    async fn transfer_here(&self, range: RangeId, node: NodeId) -> Result<bool, RangeError> {
+        let Some(replica) = self.store.group(range) else {
+            return Err(RangeError::NotLeader { range, leader: None });
+        };
+        if replica.leadership() == Leadership::Follower {
+            return Err(replica.not_leader().into());
+        }
+        let descriptor = replica.descriptor();
+        let Some(heir) = descriptor.voters().find(|place| place.node == node).cloned() else {
+            return Ok(false);
+        };
+        if heir.replica == replica.id() {
+            return Ok(true);
+        }
+        let group: Arc<dyn Group> = replica.clone();
+        let held = self.evaluator.hand_over(&group).await?;
+        let handing = async {
+            let payload = encode(&Envelope::TakeOver { range, held });
+            let address = self.where_now(heir).address;
+            match self.call(&address, payload, self.tuning.call_timeout).await {
+                Ok(Reply::TakenOver) => Ok(replica.transfer_to(node).await?),
+                // Nobody is there to lead: nothing is given up.
+                Ok(_) | Err(_) => {
+                    let reason = format!("{node} does not answer");
+                    Err(RangeError::NoQuorum { range, reason })
+                }
+            }
+        };
+        let outcome: Result<(), RangeError> = handing.await;
+        if outcome.is_err() {
+            self.evaluator.resume(range);
+        }
+        outcome.map(|()| true)
+    }
+
+    /// A range known by its number.
+    async fn describe(&self, range: RangeId) -> Option<Arc<RangeDescriptor>> {
+        if let Some(replica) = self.store.group(range) {
+            return Some(replica.descriptor());
+        }
+        self.ask_peers(Envelope::LocateRange { range }).await;
+        self.cache.get(range)
+    }
+
     /// Splits `descriptor`'s range at its leader.
     pub(crate) async fn split(
         &self,
@@ -542,7 +664,12 @@ impl RangeSender {
                     let timeout = self.tuning.outcome_timeout;
                     match self.call(&place.address, payload, timeout).await {
                         Ok(Reply::Split(outcome)) => outcome,
-                        Ok(Reply::Executed(_) | Reply::Located(_))
+                        Ok(
+                            Reply::Executed(_)
+                            | Reply::Located(_)
+                            | Reply::Transferred(_)
+                            | Reply::TakenOver,
+                        )
                         | Err(Miss::Maybe(_) | Miss::Moved(_)) => {
                             let reason = "no answer to a split".into();
                             Err(RangeError::OutcomeUnknown { range, reason })
@@ -694,6 +821,19 @@ impl Handler for RangeService {
             Envelope::LocateRange { range } => Reply::Located(located(sender.store.group(range))),
             Envelope::Split { range, at, right } => {
                 Reply::Split(sender.split_here(range, at, right).await)
+            }
+            Envelope::Transfer { range, node } => {
+                // A task of its own: a caller that goes away must not leave it half done.
+                let transfer = async move { sender.transfer_here(range, node).await };
+                let failed = |_| RangeError::NotLeader { range, leader: None };
+                let done = tokio::spawn(transfer).await.map_err(failed);
+                return Ok(encode(&Reply::Transferred(done.and_then(|done| done))));
+            }
+            Envelope::TakeOver { range, held } => {
+                if let Some(replica) = sender.store.group(range) {
+                    sender.evaluator.take_over(&replica.descriptor(), held);
+                }
+                Reply::TakenOver
             }
         };
         Ok(encode(&reply))

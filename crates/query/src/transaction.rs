@@ -13,7 +13,7 @@ use crate::sender::{Served, kv_error};
 use async_trait::async_trait;
 use core_domain::write_buffer::covered_span;
 use core_domain::{
-    CommitReceipt, ConsistencyLevel, Guarantee, IsolationLevel, Key, KvError, KvResult,
+    CommitReceipt, ConsistencyLevel, Generation, Guarantee, IsolationLevel, Key, KvError, KvResult,
     KvTransaction, LockMode, LockedValue, RangeId, ReadAt, ReadSet, SavepointId, ScanOptions,
     ScanPage, Span, Timestamp, TxnId, TxnOptions, Value, WaitPolicy, WriteBuffer,
 };
@@ -48,10 +48,10 @@ pub(crate) struct TxnState {
     pub locked: HashMap<Key, HeldLock>,
     /// What was asked for since there have been savepoints, oldest first.
     lock_steps: Vec<LockStep>,
-    /// One key of every range where locks were asked for: where to release.
-    pub touched: HashMap<RangeId, Key>,
     /// What the buffer's writes up to here wrote is sent: no savepoint before it can be gone back to.
     pub sent_upto: u64,
+    /// Every range where locks were asked for: where to release.
+    pub touched: HashMap<RangeId, Touched>,
     /// What a SERIALIZABLE transaction that may write has read.
     pub reads: Option<Box<ReadSet>>,
     /// No more statements.
@@ -59,6 +59,22 @@ pub(crate) struct TxnState {
     /// When the leaders last confirmed the advisory locks; `None`: there are none.
     pub confirmed: Option<Instant>,
     guarantee: Guarantee,
+}
+
+/// Where locks were asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Touched {
+    /// In the range.
+    pub key: Key,
+    /// The range's, before the first lock. It may have split since, and its right half have moved.
+    generation: Generation,
+}
+
+/// What a transaction leaves behind at leaders.
+#[derive(Default)]
+pub(crate) struct Leftover {
+    touched: Vec<Touched>,
+    locked: HashMap<Key, HeldLock>,
 }
 
 /// A lock, and the newest version when it was taken (protocol.md, rule 3).
@@ -136,20 +152,66 @@ impl Transaction {
         self.began.elapsed()
     }
 
-    /// Where leaders must hear that the transaction lives.
-    pub(crate) fn heartbeat_keys(&self) -> Vec<Key> {
-        self.state.lock().touched.values().cloned().collect()
+    /// Where leaders must hear that the transaction lives: one key of each range.
+    pub(crate) async fn heartbeat_keys(&self) -> Vec<Key> {
+        let mut changed = Vec::new();
+        for Touched { key, generation } in self.touched().touched {
+            if let Ok(now) = self.shared.sender.locate(&key).await
+                && now.generation != generation
+            {
+                changed.push(now);
+            }
+        }
+        if !changed.is_empty()
+            && let Err(error) = self.follow_locks(changed).await
+        {
+            tracing::debug!(txn = %self.id, %error, "where the locks are is not known");
+        }
+        self.touched().touched.into_iter().map(|touched| touched.key).collect()
+    }
+
+    /// The locks of ranges that have `changed` may be in other ranges by now.
+    async fn follow_locks(&self, changed: Vec<Arc<RangeDescriptor>>) -> KvResult<()> {
+        let locked = self.state.lock().locked.keys().cloned().collect();
+        let mut holding = locate_all(&self.shared, locked).await?;
+        if let Some(bulk) = self.bulk.get() {
+            holding.extend(Box::pin(bulk.places(&self.shared)).await?);
+        }
+        let mut state = self.state.lock();
+        // Once it has ended nothing is held.
+        if state.touched.is_empty() {
+            return Ok(());
+        }
+        for (now, key) in holding {
+            let generation = now.generation;
+            state.touched.entry(now.range).or_insert(Touched { key, generation });
+        }
+        for now in changed {
+            if let Some(before) = state.touched.get_mut(&now.range) {
+                before.generation = now.generation;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where locks were asked for, by the ranges' keys alone.
+    pub(crate) fn touched(&self) -> Leftover {
+        let touched = self.state.lock().touched.values().cloned().collect();
+        Leftover { touched, locked: HashMap::new() }
     }
 
     pub(crate) fn has_advisory_locks(&self) -> bool {
         self.state.lock().confirmed.is_some()
     }
 
-    pub(crate) fn touch(&self, range: RangeId, key: &Key) {
+    pub(crate) fn touch(&self, descriptor: &RangeDescriptor, key: &Key) {
         let first = {
             let mut state = self.state.lock();
             let first = state.touched.is_empty();
-            state.touched.entry(range).or_insert_with(|| key.clone());
+            state
+                .touched
+                .entry(descriptor.range)
+                .or_insert_with(|| Touched { key: key.clone(), generation: descriptor.generation });
             first
         };
         if first {
@@ -379,7 +441,7 @@ impl Transaction {
         mode: LockMode,
         wait: WaitPolicy,
     ) -> KvResult<Option<Vec<LockedValue>>> {
-        self.touch(descriptor.range, &keys[0]);
+        self.touch(descriptor, &keys[0]);
         let snapshot = match self.options.isolation {
             IsolationLevel::ReadCommitted => None,
             IsolationLevel::RepeatableRead | IsolationLevel::Serializable => {
@@ -456,24 +518,55 @@ impl Transaction {
     }
 
     /// Frees the locks at every leader that was asked for some.
-    pub(crate) async fn release(shared: &Shared, txn: TxnId, keys: Vec<Key>) {
+    pub(crate) async fn release(shared: &Shared, txn: TxnId, left: Leftover) {
         shared.alive.lock().remove(&txn);
-        for key in keys {
-            if let Err(error) = shared.at_key(&key, RangeRequest::Release { txn }).await {
-                tracing::debug!(%txn, %error, "locks left to expire");
-            }
+        if let Err(error) = Self::release_everywhere(shared, txn, left).await {
+            tracing::debug!(%txn, %error, "locks left to expire");
         }
     }
 
+    async fn release_everywhere(shared: &Shared, txn: TxnId, left: Leftover) -> KvResult<()> {
+        let mut split = false;
+        let mut failed = Ok(());
+        for Touched { key, generation } in left.touched {
+            let now = shared.sender.locate(&key).await;
+            split |= now.is_ok_and(|now| now.generation != generation);
+            let released = shared.at_key(&key, RangeRequest::Release { txn }).await;
+            failed = failed.and(released.map(drop));
+        }
+        if split {
+            for (_, key) in locate_all(shared, left.locked.into_keys().collect()).await? {
+                shared.at_key(&key, RangeRequest::Release { txn }).await?;
+            }
+        }
+        failed
+    }
+
     /// Ends the transaction; what must be released, once.
-    pub(crate) fn end(&self) -> Vec<Key> {
+    pub(crate) fn end(&self) -> Leftover {
         let mut state = self.state.lock();
         state.ended = true;
         state.buffer.clear();
-        state.locked.clear();
         state.lock_steps.clear();
-        std::mem::take(&mut state.touched).into_values().collect()
+        Leftover {
+            touched: std::mem::take(&mut state.touched).into_values().collect(),
+            locked: std::mem::take(&mut state.locked),
+        }
     }
+}
+
+/// One of `keys` for each range that they are in.
+async fn locate_all(
+    shared: &Shared,
+    mut keys: Vec<Key>,
+) -> KvResult<Vec<(Arc<RangeDescriptor>, Key)>> {
+    let mut found = Vec::new();
+    while let Some(key) = keys.pop() {
+        let descriptor = shared.sender.locate(&key).await?;
+        keys.retain(|other| !descriptor.span.contains(other));
+        found.push((descriptor, key));
+    }
+    Ok(found)
 }
 
 /// What is declared to be read-only is serialised at its snapshot.
@@ -715,9 +808,9 @@ impl KvTransaction for Transaction {
         if let Some(bulk) = self.bulk.get().filter(|_| !ended) {
             roll_back_bulk(&self.shared, self.id, bulk).await;
         }
-        let touched = self.end();
-        if !touched.is_empty() {
-            Self::release(&self.shared, self.id, touched).await;
+        let left = self.end();
+        if !left.touched.is_empty() {
+            Self::release(&self.shared, self.id, left).await;
         }
     }
 }
@@ -725,8 +818,8 @@ impl KvTransaction for Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         let undecided = !self.state.get_mut().ended;
-        let touched = self.end();
-        if touched.is_empty() {
+        let left = self.end();
+        if left.touched.is_empty() {
             return;
         }
         self.shared.alive.lock().remove(&self.id);
@@ -738,7 +831,7 @@ impl Drop for Transaction {
                 if let Some(bulk) = bulk {
                     roll_back_bulk(&shared, id, &bulk).await;
                 }
-                Self::release(&shared, id, touched).await;
+                Self::release(&shared, id, left).await;
             });
         }
     }

@@ -9,6 +9,7 @@
 //! placement.rs   which nodes hold a range: one step at a time
 //! log.rs         the logs of all ranges, one writer thread
 //! machine.rs     apply: entries become engine batches
+//! size.rs        how large a range is, and its middle
 //! snapshot.rs    a range's state in chunks, installed under a marker
 //! network.rs     Raft messages over the transport; service.rs receives them
 //! types.rs       openraft with this crate's words
@@ -37,6 +38,7 @@ pub mod observer;
 pub mod placement;
 pub mod replica;
 mod service;
+mod size;
 mod snapshot;
 pub mod store;
 mod types;

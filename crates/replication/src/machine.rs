@@ -300,11 +300,10 @@ impl MachineState {
         if staged.descriptor_changed {
             self.spans.lock().insert(self.range, descriptor.span.clone());
         }
-        if let Some((right, leader)) = staged.right {
+        let right = staged.right.map(|(right, leader)| {
             self.observer.split(&descriptor, &right);
-            let elect = leader == self.replica;
-            self.tell(HostEvent::Split { right: right.range, elect });
-        }
+            HostEvent::Split { right: right.range, elect: leader == self.replica }
+        });
         let membership = &staged.state.membership;
         if staged.membership_changed
             && membership.membership().get_node(&self.replica).is_none()
@@ -313,6 +312,8 @@ impl MachineState {
             self.tell(HostEvent::Removed { range: self.range, replica: self.replica });
         }
         *self.state.write() = staged.state;
+        // Not before: the left half answers for the right one's keys until here.
+        right.into_iter().for_each(|split| self.tell(split));
         if staged.descriptor_changed {
             self.observer.descriptor_changed(&descriptor);
         }

@@ -78,6 +78,11 @@ pub enum Message {
         generation: Generation,
         replicas: Vec<ReplicaId>,
     },
+    /// Make an empty replica, if there never was one: you are a member since a split of which your node
+    /// knows the left half's outcome only.
+    Restore {
+        descriptor: RangeDescriptor,
+    },
 }
 
 #[derive(Serialize, Deserialize)]

@@ -26,8 +26,8 @@ use std::time::Duration;
 pub const VOTERS: usize = 3;
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// After these, the usual timeouts of elections decide.
-const FIRST_CAMPAIGNS_MAX: usize = 10;
-const FIRST_CAMPAIGN_TIMEOUT: Duration = Duration::from_millis(80);
+const FIRST_CAMPAIGNS_MAX: u32 = 8;
+const FIRST_CAMPAIGN_TIMEOUT: Duration = Duration::from_millis(60);
 
 /// One step towards the wished-for replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,7 @@ impl Replica {
     /// At the leader: takes steps until the range has the replicas that `live` allows.
     pub async fn reconcile(&self, live: &[(NodeId, String)]) -> Result<()> {
         let Ok(_changing) = self.changing.try_lock() else { return Ok(()) };
+        self.restore_missing(live).await;
         self.finish_joint_change().await?;
         // Each step changes the descriptor; the bound only stops a plan that turns in circles.
         for _ in 0..4 * VOTERS {
@@ -102,6 +103,36 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// At the leader: a node that was away during the split that made this range may have no replica
+    /// of it, and gets none from the left half's log if that is purged.
+    async fn restore_missing(&self, live: &[(NodeId, String)]) {
+        let running = self.running();
+        let purged = running.log.purged().index();
+        let replication = {
+            use openraft::async_runtime::WatchReceiver;
+            running.metrics.borrow_watched().replication.clone().unwrap_or_default()
+        };
+        let descriptor = self.descriptor();
+        for place in descriptor.replicas.iter().filter(|place| place.replica != self.id()) {
+            let matched = replication.get(&place.replica).and_then(|matched| matched.index());
+            let Some((_, address)) = live.iter().find(|(node, _)| *node == place.node) else {
+                continue;
+            };
+            if matched >= purged {
+                continue;
+            }
+            let message = Message::Restore { descriptor: (*descriptor).clone() };
+            let envelope = Envelope { range: self.range(), to: place.replica, message };
+            match self.peers().send(address, &envelope, ORDER_TIMEOUT).await {
+                Ok(Reply::Done) => {}
+                Ok(Reply::Failed(reason)) => {
+                    tracing::info!(range = %self.range(), node = %place.node, reason, "not restored");
+                }
+                Ok(_) | Err(_) => {} // The next round tries again.
+            }
+        }
     }
 
     /// At the leader: gives `node` a replica, lets it catch up, makes it a voter.
@@ -254,10 +285,11 @@ impl Replica {
     /// heartbeat later: until then it campaigns again.
     pub(crate) async fn lead_first_half(&self) -> Result<()> {
         self.running().raft.runtime_config().elect(true);
-        for _ in 0..FIRST_CAMPAIGNS_MAX {
+        for campaign in 1..=FIRST_CAMPAIGNS_MAX {
             self.elect().await?;
             let running = self.running();
-            let wait = running.raft.wait(Some(FIRST_CAMPAIGN_TIMEOUT));
+            // Longer each time: where votes are slow, a campaign must not end the one before it.
+            let wait = running.raft.wait(Some(FIRST_CAMPAIGN_TIMEOUT * campaign));
             let another = |leader: ReplicaId| leader != self.id();
             let led = wait.metrics(
                 |m| m.state == ServerState::Leader || m.current_leader.is_some_and(another),
@@ -266,6 +298,10 @@ impl Replica {
             if led.await.is_ok() {
                 break;
             }
+        }
+        if self.leader().is_some_and(|leader| leader.replica != self.id()) {
+            // The locks of the left half were kept for this one, and so were their waiters.
+            self.observer().leadership_lost(self.range());
         }
         Ok(())
     }

@@ -49,6 +49,8 @@ pub struct Replica {
     mirror: Mirror,
     /// One change of membership at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// One split or transfer at a time: both do without the lease meanwhile.
+    moving: tokio::sync::Mutex<()>,
     /// Until then, requests for votes are not heard (protocol.md, rule 9; openraft.md, "Reads").
     deaf_to_votes_until: RwLock<Option<tokio::time::Instant>>,
     stopping: AtomicBool,
@@ -75,8 +77,9 @@ struct Mirror {
     sole_voter: AtomicBool,
     /// Changes of membership under way: none of them may be overtaken by `sole_voter`.
     changes: AtomicU32,
-    /// A term in which a transfer was tried. Its message may still arrive, and lets another replica
-    /// lead before the lease lapses: in this term every read is confirmed.
+    /// A term in which every read is confirmed, since another replica may lead the span, or part of it,
+    /// before the lease lapses: a transfer was tried, whose message may still arrive; or a split is
+    /// under way, which the others may have applied already.
     leaseless_term: AtomicU64,
 }
 
@@ -204,14 +207,33 @@ impl Replica {
     }
 
     /// Splits the range at `at`; the right half is `right`. Answers once the split is applied here.
+    ///
+    /// The other replicas may apply it, and elect a leader of the right half after one lease, while it
+    /// still waits to be applied here. Reads are confirmed until then, which waits for what is
+    /// committed (protocol.md, rule 9).
     pub async fn split(&self, at: core_domain::Key, right: RangeId) -> Result<Applied> {
+        let _moving = self.moving.lock().await;
+        let term = self.mirror.term.load(Ordering::Acquire);
+        if term == 0 {
+            return Err(self.not_leader());
+        }
+        let before = self.mirror.leaseless_term.swap(term, Ordering::AcqRel);
         let generation = self.descriptor().generation;
         let body = Body::Split { at, right };
-        self.propose(&Command { range: self.range, generation, term: 0, body }).await
+        // In this term or not at all: another leader would not know of it.
+        let applied = self.propose(&Command { range: self.range, generation, term, body }).await;
+        let certain = applied.as_ref().map_or_else(|error| error.is_not_applied(), |_| true);
+        if certain {
+            self.mirror.leaseless_term.store(before, Ordering::Release);
+        }
+        applied
     }
 
-    /// Makes the voter on `node` the leader. This replica stops serving by lease at once.
+    /// Makes the voter on `node` the leader. This replica stops serving at once: it does without its
+    /// lease, and while a transfer is under way openraft confirms nothing and takes no entries. If
+    /// the transfer fails, the others elect somebody.
     pub async fn transfer_to(&self, node: NodeId) -> Result<()> {
+        let _moving = self.moving.lock().await;
         let descriptor = self.descriptor();
         let target = descriptor
             .voters()
@@ -289,6 +311,14 @@ impl Replica {
         &self.peers
     }
 
+    pub(crate) fn engine(&self) -> &dyn storage::Engine {
+        &*self.around.engine
+    }
+
+    pub(crate) fn observer(&self) -> &dyn crate::observer::Observer {
+        &*self.around.observer
+    }
+
     pub(crate) fn tuning(&self) -> &Tuning {
         &self.tuning
     }
@@ -345,6 +375,7 @@ impl Replica {
             running: RwLock::new(Arc::new(running)),
             mirror: Mirror::new(),
             changing: tokio::sync::Mutex::new(()),
+            moving: tokio::sync::Mutex::new(()),
             deaf_to_votes_until: RwLock::new(None),
             stopping: AtomicBool::new(false),
         });

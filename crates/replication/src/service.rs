@@ -6,7 +6,7 @@ use crate::network::{self, Envelope, Message, Reply};
 use crate::replica::{Leadership, Replica};
 use crate::snapshot::{self, SnapshotData, StagedSnapshot};
 use crate::store::Store;
-use crate::types::{SnapshotMeta, Vote};
+use crate::types::{SnapshotMeta, TransferLeaderRequest, Vote};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::Handler;
@@ -41,6 +41,9 @@ async fn answer(store: &Arc<Store>, envelope: Envelope) -> Reply {
     if let Message::Create = message {
         return done(store.create_replica(range, to, None).await.map(|_| ()));
     }
+    if let Message::Restore { descriptor } = &message {
+        return done(store.restore_replica(to, descriptor).await);
+    }
     let Some(replica) = store.group(range).filter(|replica| replica.id() == to) else {
         return match message {
             Message::Destroy { .. } => Reply::Done, // It is gone, which was the wish.
@@ -57,7 +60,8 @@ async fn answer(store: &Arc<Store>, envelope: Envelope) -> Reply {
         {
             Reply::Absent
         }
-        Message::Transfer(_) if !replica.hears_votes() => Reply::Absent,
+        // A transfer is the leader's own word: the lease that was helped to live is its own.
+        Message::Transfer(request) if !replica.hears_votes_of(giver(&request)) => Reply::Absent,
         Message::PreVote(request) => {
             dismiss_a_removed_candidate(store, &replica, &request.vote);
             match replica.running().raft.pre_vote(request).await {
@@ -91,8 +95,13 @@ async fn answer(store: &Arc<Store>, envelope: Envelope) -> Reply {
                 Reply::Failed(format!("{to} is a member as far as it knows"))
             }
         }
-        Message::Create => Reply::Done,
+        Message::Create | Message::Restore { .. } => Reply::Done,
     }
+}
+
+/// Who hands over its leadership.
+fn giver(request: &TransferLeaderRequest) -> ReplicaId {
+    request.from_leader().leader_id.node_id
 }
 
 async fn install(

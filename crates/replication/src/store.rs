@@ -133,6 +133,7 @@ impl Store {
         snapshot::sweep_staging(&**store.engine())?;
         transport.register(RAFT_SERVICE, Arc::new(RaftService::new(Arc::downgrade(&store))));
         tokio::spawn(keep_house(Arc::downgrade(&store), events));
+        tokio::spawn(keep_logs_short(Arc::downgrade(&store)));
         Ok(store)
     }
 
@@ -307,6 +308,38 @@ impl Store {
         self.start_replica(range, id).await
     }
 
+    /// Makes the replica of a right half whose split was never applied here, since the left half's
+    /// log was purged before: a snapshot of that came instead. Only where no replica ever was: one that
+    /// lost its votes must not take part (protocol.md, rule 13). Who applies a split writes the right
+    /// half's record before giving up its span, so there is none once nothing overlaps.
+    pub(crate) async fn restore_replica(
+        self: &Arc<Self>,
+        id: ReplicaId,
+        descriptor: &RangeDescriptor,
+    ) -> Result<()> {
+        let range = descriptor.range;
+        if self.group(range).is_some() {
+            return Ok(());
+        }
+        if let Some(other) = self.overlapping(range, &descriptor.span) {
+            return Err(ReplicationError::Refused(format!("{other} here has yet to split")));
+        }
+        if read_record::<Meta>(&**self.engine(), range, Tag::Meta)?.is_some() {
+            return Err(ReplicationError::Refused(format!("{range} was here before")));
+        }
+        let replica = self.create_replica(range, id, None).await?;
+        // The left half's replica here may have helped a lease to live.
+        replica.be_deaf_for_a_lease();
+        tracing::info!(%range, replica = %id, "a replica was missing since a split");
+        Ok(())
+    }
+
+    fn overlapping(&self, range: RangeId, span: &Span) -> Option<RangeId> {
+        let spans = self.around.spans.lock();
+        let mut others = spans.iter().filter(|(other, held)| **other != range && !held.is_empty());
+        others.find(|(_, held)| held.overlaps(span)).map(|(other, _)| *other)
+    }
+
     async fn start_replica(
         self: &Arc<Self>,
         range: RangeId,
@@ -428,28 +461,25 @@ impl Store {
     }
 }
 
+/// Waits for nothing else: the right half of a split is not led before it is started.
 async fn keep_house(store: Weak<Store>, mut events: mpsc::UnboundedReceiver<HostEvent>) {
+    while let Some(event) = events.recv().await {
+        let Some(store) = store.upgrade() else { return };
+        if let Err(error) = store.carry_out(event).await {
+            tracing::error!(%error, "housekeeping failed");
+        }
+    }
+}
+
+async fn keep_logs_short(store: Weak<Store>) {
     let Some(interval) = store.upgrade().map(|store| store.tuning.housekeeping_interval) else {
         return;
     };
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let event = tokio::select! {
-            event = events.recv() => match event {
-                Some(event) => Some(event),
-                None => return,
-            },
-            _ = tick.tick() => None,
-        };
+        tick.tick().await;
         let Some(store) = store.upgrade() else { return };
-        match event {
-            Some(event) => {
-                if let Err(error) = store.carry_out(event).await {
-                    tracing::error!(%error, "housekeeping failed");
-                }
-            }
-            None => store.purge_logs().await,
-        }
+        store.purge_logs().await;
     }
 }

@@ -23,6 +23,7 @@ pub type LeaderId = openraft::type_config::alias::LeaderIdOf<TypeConfig>;
 pub type Membership = openraft::Membership<ReplicaId, Place>;
 pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
+pub type TransferLeaderRequest = openraft::raft::TransferLeaderRequest<TypeConfig>;
 pub type Metrics = openraft::RaftMetrics<TypeConfig>;
 pub type MetricsWatch = openraft::type_config::alias::WatchReceiverOf<TypeConfig, Metrics>;
 

@@ -147,6 +147,44 @@ async fn a_split_range_serves_both_halves_and_refuses_commands_from_before() {
     assert_eq!(get(&*cluster.engines[&id], "y"), None);
 }
 
+/// The left half's log no longer has the split: its snapshot does not bring the right half.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_missed_a_split_gets_the_right_half_after_the_log_was_purged() {
+    let tuning = Tuning { log_entries_max: 40, ..tuning() };
+    let mut cluster = Cluster::start(&[1, 2, 3], &[1, 2, 3], tuning).await;
+    for key in ["a", "z"] {
+        cluster.put(RANGE, key, "v").await;
+    }
+    let (id, leader) = cluster.leader(RANGE).await;
+    let away = if id == 3 { 2 } else { 3 };
+    cluster.kill(away, 7).await;
+    let right = RangeId(2);
+    assert_eq!(leader.split(Key::from(&b"m"[..]), right).await, Ok(Applied::Ok));
+    let split_at = leader.applied_index();
+    for n in 0..200 {
+        cluster.put(RANGE, &format!("b/{n}"), "v").await;
+    }
+    cluster.put(right, "y", "v").await;
+    eventually("purged logs", || cluster.engines[&id].get_entry(RANGE, split_at).is_none()).await;
+    cluster.restart(away).await;
+    let live = nodes(&[1, 2, 3]);
+    let started = std::time::Instant::now();
+    while contents(&*cluster.engines[&away]).len() < 203 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the right half does not come");
+        for store in cluster.stores.values() {
+            store.reconcile(&live).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It counts: with another one gone, it is half of the quorum.
+    let gone = (1..=3).find(|other| ![id, away].contains(other)).unwrap();
+    cluster.kill(gone, 8).await;
+    cluster.put(right, "x", "v").await;
+    cluster.put(RANGE, "c", "v").await;
+    let (right_leader, _) = cluster.leader(right).await;
+    assert!(get(&*cluster.engines[&right_leader], "x").is_some());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_range_answers_after_its_lease_lapsed() {
     let cluster = Cluster::start(&[1, 2, 3], &[1, 2, 3], tuning()).await;

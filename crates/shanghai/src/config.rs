@@ -12,6 +12,7 @@ const DATA_DIR: &str = "./shanghai-data";
 const SQL_ADDR: &str = "127.0.0.1:5433";
 const RPC_ADDR: &str = "127.0.0.1:5434";
 const HTTP_ADDR: &str = "127.0.0.1:5480";
+const RANGE_SIZE_MAX: &str = "512MB";
 /// While a peer is silent, openraft warns of it many times a second; membership says it once.
 const DEFAULT_LOG: &str = "info,openraft=error";
 
@@ -46,6 +47,9 @@ pub struct Options {
     /// Listen beyond loopback without authentication or encryption all the same
     #[arg(long, env = "SHANGHAI_INSECURE")]
     pub insecure: bool,
+    /// A range that takes more bytes on the disk is split; 64MB or 1GB are understood [default: 512MB]
+    #[arg(long, env = "SHANGHAI_RANGE_SIZE_MAX", value_name = "SIZE")]
+    pub range_size_max: Option<String>,
     /// Log filter, such as info or info,replication=debug [default: info,openraft=error]
     #[arg(long, env = "SHANGHAI_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -68,6 +72,7 @@ pub struct Config {
     pub join: Vec<String>,
     pub authentication: Authentication,
     pub tls: Option<(PathBuf, PathBuf)>,
+    pub range_bytes_max: u64,
     pub log: String,
     pub log_format: String,
 }
@@ -104,6 +109,7 @@ impl Config {
             join: options.join,
             authentication,
             tls,
+            range_bytes_max: bytes(options.range_size_max.as_deref().unwrap_or(RANGE_SIZE_MAX))?,
             log: options.log.unwrap_or_else(|| DEFAULT_LOG.into()),
             log_format: options.log_format.unwrap_or_else(|| "text".into()),
         };
@@ -152,6 +158,7 @@ impl Options {
             tls_cert: self.tls_cert.or(other.tls_cert),
             tls_key: self.tls_key.or(other.tls_key),
             insecure: self.insecure || other.insecure,
+            range_size_max: self.range_size_max.or(other.range_size_max),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
             config: self.config,
@@ -166,6 +173,23 @@ fn address(flag: &str, text: &str) -> Result<SocketAddr> {
         .with_context(|| format!("{flag} {text:?} has no address"))
 }
 
+/// `64MB` and its like, in PostgreSQL's units of 1024.
+fn bytes(text: &str) -> Result<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "kB" => 1 << 10,
+        "MB" => 1 << 20,
+        "GB" => 1 << 30,
+        "TB" => 1 << 40,
+        _ => bail!("--range-size-max {text:?}: the units are B, kB, MB, GB and TB"),
+    };
+    let number: u64 =
+        text[..digits].parse().with_context(|| format!("--range-size-max {text:?}"))?;
+    let bytes = number.checked_mul(unit).filter(|bytes| *bytes >= 1 << 20);
+    bytes.with_context(|| format!("--range-size-max {text:?}: 1MB is the least"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +201,15 @@ mod tests {
         assert_eq!(config.rpc_addr.to_string(), "127.0.0.1:5434");
         assert_eq!(config.http_addr.to_string(), "127.0.0.1:5480");
         assert_eq!(config.data_dir, PathBuf::from("./shanghai-data"));
+    }
+
+    #[test]
+    fn sizes_have_postgresqls_units() {
+        assert_eq!(bytes("512MB").unwrap(), 512 << 20);
+        assert_eq!(bytes("1048576").unwrap(), 1 << 20);
+        for wrong in ["", "MB", "1mb", "-1MB", "1kB", "99999999999TB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Started {
             evaluator,
             transport.clone(),
             peers(membership.clone(), &saved.identity, &join),
-            SendTuning::default(),
+            SendTuning { range_bytes_max: config.range_bytes_max, ..SendTuning::default() },
         );
         found_ranges(&store, &*engine, &mut saved).await?;
 

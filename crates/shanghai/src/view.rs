@@ -62,18 +62,14 @@ impl sql::ClusterView for View {
                     let places = descriptor.replicas.iter().filter(|place| place.role == role);
                     places.map(|place| place.node.0).collect()
                 };
-                let table = descriptor.span.start.table();
                 RangeInfo {
                     id: descriptor.range.0,
-                    start_key: descriptor.span.start.to_string(),
-                    end_key: descriptor.span.end.to_string(),
+                    span: descriptor.span.clone(),
                     generation: descriptor.generation.0,
-                    group: table.map(|table| table.group),
-                    table,
                     leader: group.leader().map(|leader| leader.node.0),
                     voters: with_role(ReplicaRole::Voter),
                     learners: with_role(ReplicaRole::Learner),
-                    size_bytes: None,
+                    size_bytes: group.approximate_bytes().ok(),
                 }
             })
             .collect()

@@ -17,12 +17,12 @@ use async_trait::async_trait;
 use core_domain::write_buffer::{covered_span, rest_after};
 use core_domain::{
     Clock, CommitReceipt, Guarantee, IsolationLevel, Key, KvError, KvResult, KvStore,
-    KvTransaction, LockMode, LockWait, LockedValue, OtherWaits, ReadAt, ReadSet, SavepointId,
-    ScanOptions, ScanPage, Span, SystemClock, Timestamp, TxnId, TxnOptions, TxnStatus, Value,
-    WaitPolicy, WriteBuffer,
+    KvTransaction, LockMode, LockWait, LockedValue, NodeId, OtherWaits, RangeId, ReadAt, ReadSet,
+    SavepointId, ScanOptions, ScanPage, Span, SystemClock, Timestamp, TxnId, TxnOptions, TxnStatus,
+    Value, WaitPolicy, WriteBuffer,
 };
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,6 +38,7 @@ struct State {
     outcomes: HashMap<TxnId, TxnStatus>,
     last: Timestamp,
     nearly_full: bool,
+    boundaries: BTreeSet<Key>,
 }
 
 struct Shared {
@@ -74,6 +75,11 @@ impl MemoryKv {
     /// While it is nearly full, commits that put rows are refused, as leaders do it.
     pub fn set_nearly_full(&self, full: bool) {
         self.shared.state.lock().nearly_full = full;
+    }
+
+    /// Where ranges would begin if there were any, in order.
+    pub fn boundaries(&self) -> Vec<Key> {
+        self.shared.state.lock().boundaries.iter().cloned().collect()
     }
 }
 
@@ -236,8 +242,14 @@ impl KvStore for MemoryKv {
         *self.shared.others.lock() = Some(others);
     }
 
-    async fn split_at(&self, _key: &Key) -> KvResult<()> {
+    async fn split_at(&self, key: &Key) -> KvResult<()> {
+        self.shared.state.lock().boundaries.insert(key.clone());
         Ok(())
+    }
+
+    /// There is one range, on one node.
+    async fn transfer_leader(&self, range: RangeId, node: NodeId) -> KvResult<bool> {
+        Ok(range == RangeId(1) && node == NodeId(1))
     }
 
     async fn erase(&self, span: &Span) -> KvResult<()> {

@@ -404,3 +404,52 @@ fn a_from_clause_joins_so_many_tables_and_no_more() {
         assert_eq!(refused, "54000 a FROM clause joins more than 256 tables");
     }
 }
+
+#[test]
+fn splits_become_keys() {
+    let world = World::new();
+    let keys = |sql: &str| match world.plan(sql).unwrap_or_else(|e| panic!("{}", describe(&e))).plan
+    {
+        Plan::Ranges(planner::RangesPlan::SplitAt(keys)) => {
+            keys.iter().map(|key| catalog::keys::readable(key, &world.catalog)).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    for (sql, expected) in [
+        (
+            "alter table t split at values (10), ('20')",
+            "/postgres/t/t_pkey/10 /postgres/t/t_pkey/20",
+        ),
+        (
+            "alter table pair split at values (1), (2, 'x')",
+            "/postgres/pair/pair_pkey/1 /postgres/pair/pair_pkey/2/x",
+        ),
+        ("alter index u_name split at values ('a', 3 + 4)", "/postgres/u/u_name/a/7"),
+        ("alter index u_t split at values (null)", "/postgres/u/u_t/NULL"),
+        ("alter table t split apart", "/postgres/t /postgres/u"),
+        ("alter index t_pkey split apart", "/postgres/t/t_pkey /postgres/t/2/"),
+    ] {
+        assert_eq!(keys(sql).join(" "), expected, "{sql}");
+    }
+    for (sql, expected) in [
+        (
+            "alter table t split at values (1, 2)",
+            "42601 SPLIT AT has more expressions than key columns @ 35",
+        ),
+        ("alter table t split at values ()", "42601 syntax error at or near \")\" @ 32"),
+        (
+            "alter table t split at values ('x')",
+            "22P02 invalid input syntax for type integer: \"x\" @ 32",
+        ),
+        (
+            "alter table t split at values (sum(1))",
+            "42803 aggregate functions are not allowed in VALUES @ 32",
+        ),
+        ("alter table t split at values ($1)", "42P02 there is no parameter $1"),
+        ("alter table nokey split at values (1)", "42704 table \"nokey\" has no primary key @ 13"),
+        ("alter table v split apart", "42809 \"v\" is not a table @ 13"),
+        ("alter range -1 transfer leader to 1", "42704 range -1 does not exist"),
+    ] {
+        assert_eq!(refusal(&world, sql), expected, "{sql}");
+    }
+}

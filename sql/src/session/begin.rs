@@ -203,6 +203,7 @@ pub(super) fn shared_tables(plan: &Plan, catalog: &Catalog) -> Box<[u32]> {
         | Plan::Txn(_)
         | Plan::Session(_)
         | Plan::Utility(_)
+        | Plan::Ranges(_)
         | Plan::Prepare(_)
         | Plan::Execute(_)
         | Plan::Deallocate(_)

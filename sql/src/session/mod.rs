@@ -29,6 +29,7 @@ pub(crate) mod limits;
 mod lost_race;
 mod planning;
 mod point;
+mod ranges;
 pub(crate) mod statement;
 pub(crate) mod transaction;
 

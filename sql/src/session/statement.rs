@@ -129,6 +129,7 @@ impl Session {
             Plan::Listen(_) => Err(SqlError::unsupported("LISTEN")),
             Plan::Unlisten(_) => Ok(Outcome::Complete { tag: "UNLISTEN".to_owned() }),
             Plan::Notify { .. } => Err(SqlError::unsupported("NOTIFY")),
+            Plan::Ranges(ranges) => Box::pin(self.arrange_ranges(ranges, plan.planned.tag)).await,
             Plan::Copy(copy) if matches!(copy.direction, CopyDirection::From(_)) => {
                 Box::pin(self.begin_copy_in(plan, prepared)).await
             }

@@ -13,6 +13,7 @@ pub fn impatient() -> SendTuning {
         unavailable_timeout: Duration::from_millis(1500),
         call_timeout: Duration::from_millis(300),
         outcome_timeout: Duration::from_secs(3),
+        ..SendTuning::default()
     }
 }
 

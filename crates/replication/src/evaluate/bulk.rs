@@ -48,6 +48,8 @@ use storage::{Cf, Engine, IterOptions, keyspace};
 
 /// How long somebody waits for a transaction whose end nobody will announce.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How long somebody waits before looking again.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Versions looked at for one entry that removes some.
 const REMOVED_AT_ONCE: usize = 8192;
 
@@ -511,7 +513,9 @@ impl Place<'_> {
         }
         let room = waiting_room(other);
         let mode = LockMode::KeyShare;
-        let held = self.acquire(txn, &room, mode, wait, deadline).await;
+        // Not for ever at this node: the range may be led elsewhere by now.
+        let acquired = self.acquire(txn, &room, mode, wait, deadline);
+        let Ok(held) = tokio::time::timeout(ROOM_WAIT_MAX, acquired).await else { return Ok(()) };
         let held = held.map_err(|error| about_key(error, key))?;
         if let Held::Yes = held {
             self.evaluator.locks.lock().release_keys(txn, [&room]);

@@ -299,7 +299,7 @@ impl Aftermath {
     fn land(&self, intents_gone: usize, decided: Option<(TxnId, Hidden)>) {
         let mut state = self.gate.state.lock();
         if let Some((txn, hidden)) = decided
-            && state.term == self.term
+            && state.flights_of == self.term
         {
             state.set_hidden(txn, hidden);
         }
@@ -328,7 +328,7 @@ async fn land_when_certain(
 ) {
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        if gate.state.lock().term != term {
+        if gate.state.lock().flights_of != term {
             return;
         }
         let generation = group.descriptor().generation;
@@ -340,7 +340,7 @@ async fn land_when_certain(
             let hidden = engine.as_ref().map(|engine| hidden::load(&**engine, &start));
             let mut state = gate.state.lock();
             match hidden {
-                Some(Ok(mut hidden)) if state.term == term => {
+                Some(Ok(mut hidden)) if state.flights_of == term => {
                     // Others of them may be under way: only this one is certain.
                     let now = hidden.remove(&flight.txn).unwrap_or(Hidden::Open);
                     state.set_hidden(flight.txn, now);

@@ -155,6 +155,16 @@ impl Flights {
         flight.landed.close();
     }
 
+    /// Each once.
+    pub fn all(&self) -> Vec<Arc<Flight>> {
+        let parts = self.many.iter().map(|many| &many.flight);
+        let of_large = parts.chain(&self.deciding);
+        let mut all: Vec<Arc<Flight>> = self.by_key.values().chain(of_large).cloned().collect();
+        all.sort_by_key(Arc::as_ptr);
+        all.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        all
+    }
+
     /// Leadership is lost: every record leaves, and who waited looks again.
     pub fn clear(&mut self) {
         for flight in std::mem::take(&mut self.by_key).into_values() {

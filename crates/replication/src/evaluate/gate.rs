@@ -4,14 +4,18 @@
 //!            leadership gained                        first request
 //! (no term) ───────────────────▶ Raft applies an entry ───────────▶ draw from the oracle,
 //!     ▲                          of the new term                    max_ts = drawn, locks void
-//!     └───────── leadership lost: flights leave, locks void ◀────── term = t: serving
+//!     ├───────── leadership lost: flights leave, locks void ◀────── term = t: serving
+//!     │                                                                    │
+//!     └───────── handed over in t: flights land, locks go along ◀──────────┘
 //! ```
+//!
+//! The right half of a split begins as a new leader does; only the locks stay, if they were kept here.
 
 use super::flight::{Flight, Flights};
 use super::hidden::{self, HiddenMap};
 use super::pipeline::Pipeline;
 use super::validate::Pushes;
-use super::{Place, RangeError};
+use super::{LockTable, Place, RangeError, RangeResponse};
 use crate::descriptor::{RangeDescriptor, SYSTEM_RANGE};
 use crate::replica::Leadership;
 use core_domain::planted::{PlantedBug, is_planted};
@@ -47,6 +51,8 @@ pub(super) struct GateState {
     /// Transactions with their primary here that must commit above something (rule 5).
     pub pushes: Pushes,
     pub flights: Flights,
+    /// The term that the flights were proposed in: also while nothing is served in it any more.
+    pub flights_of: u64,
     /// Keys with intents, in the engine or under way to it. Never too low; `None`: not known.
     pub intents: Option<usize>,
     /// Transactions that write ahead of their commit; `None`: never any in this range.
@@ -55,6 +61,10 @@ pub(super) struct GateState {
     review_at: Duration,
     /// The left half of the split that made this range kept the locks for it.
     inherited: bool,
+    /// Where this node has locks for the range.
+    locked: Option<Span>,
+    /// The term in which nothing is evaluated any more: its leader hands over.
+    handed_over: u64,
 }
 
 /// Under what a request is evaluated.
@@ -75,35 +85,90 @@ impl Gate {
                 undrawn: Timestamp::ZERO,
                 pushes: Pushes::default(),
                 flights: Flights::default(),
+                flights_of: 0,
                 intents: None,
                 hidden: None,
                 review_at: Duration::ZERO,
                 inherited: false,
+                locked: None,
+                handed_over: 0,
             }),
             pipeline: Pipeline::default(),
             starting: tokio::sync::Mutex::new(()),
         })
     }
 
-    /// Leadership is lost: entries in flight are no longer this node's to wait for.
-    pub fn lose(&self) {
+    /// Leadership is lost: entries in flight are no longer this node's to wait for, and who waits for
+    /// a lock asks the new leader.
+    pub fn lose(&self, locks: &Mutex<LockTable>) {
         let mut state = self.state.lock();
         state.term = 0;
         state.inherited = false;
+        state.handed_over = 0;
         state.flights.clear();
+        state.flights_of = 0;
+        if let Some(span) = state.locked.take() {
+            locks.lock().leave(&span);
+        }
     }
 
-    /// This range is the right half of a split of `left`.
-    pub fn inherit(&self, left: &Gate) {
-        let (serving, max_ts, undrawn) = {
+    /// Nothing is evaluated in `term` any more; answers what is in flight.
+    pub fn give_way(&self, term: u64) -> Vec<Arc<Flight>> {
+        let mut state = self.state.lock();
+        state.term = 0;
+        state.handed_over = term;
+        state.flights.all()
+    }
+
+    /// Should this node lead on, it keeps its locks.
+    pub fn resume(&self) {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.handed_over) != 0 {
+            state.inherited = state.locked.is_some();
+        }
+    }
+
+    /// Frees locks, unless they have gone along to another leader: they would stay held there.
+    pub fn free(
+        &self,
+        locks: &Mutex<LockTable>,
+        free: impl FnOnce(&mut LockTable),
+    ) -> Result<RangeResponse, RangeError> {
+        let state = self.state.lock();
+        if state.handed_over != 0 {
+            return Err(RangeError::NotLeader { range: self.range, leader: None });
+        }
+        free(&mut locks.lock());
+        Ok(RangeResponse::Done)
+    }
+
+    /// Takes the locks of the leader before, should this node be the next. Not if it leads already: the
+    /// message may be late, and what is held here counts.
+    pub fn expect_leadership(&self, span: &Span, take: impl FnOnce()) {
+        let mut state = self.state.lock();
+        if state.term == 0 {
+            take();
+            state.inherited = true;
+            state.locked = Some(span.clone());
+        }
+    }
+
+    /// This range is the right half of a split of `left`: `spans` are theirs.
+    pub fn inherit(&self, left: &Gate, spans: [&Span; 2]) {
+        let (kept, max_ts, undrawn) = {
             let mut left = left.state.lock();
             left.intents = None;
-            (left.term != 0, left.max_ts, left.undrawn)
+            if let Some(locked) = &mut left.locked {
+                locked.clone_from(spans[0]);
+            }
+            // One that is handing over has kept its locks so far, too.
+            (left.term != 0 || left.handed_over != 0, left.max_ts, left.undrawn)
         };
         let mut state = self.state.lock();
         state.max_ts = state.max_ts.max(max_ts);
         state.undrawn = state.undrawn.max(undrawn);
-        state.inherited = serving;
+        state.inherited = kept;
+        state.locked = kept.then(|| spans[1].clone());
     }
 }
 
@@ -148,8 +213,14 @@ impl Place<'_> {
     /// timestamp drawn after that.
     async fn start(&self, term: u64) -> Result<(), RangeError> {
         let _one = self.gate.starting.lock().await;
-        if self.gate.state.lock().term == term {
-            return Ok(());
+        {
+            let state = self.gate.state.lock();
+            if state.term == term {
+                return Ok(());
+            }
+            if state.handed_over == term {
+                return Err(RangeError::NotLeader { range: self.gate.range, leader: None });
+            }
         }
         if self.group.leadership() != (Leadership::Serving { term }) {
             self.confirm().await?;
@@ -168,15 +239,23 @@ impl Place<'_> {
             return Ok(());
         }
         let mut state = self.gate.state.lock();
+        if state.handed_over == term {
+            return Err(RangeError::NotLeader { range: self.gate.range, leader: None });
+        }
         if !std::mem::take(&mut state.inherited) {
             self.evaluator.locks.lock().leave(&span);
         }
-        state.flights.clear();
+        if state.flights_of != term {
+            state.flights.clear();
+            state.flights_of = term;
+            // Else what is remembered is of this term, and what is in flight is about to change it.
+            state.hidden = (!hidden.is_empty()).then(|| Arc::new(hidden));
+        }
         state.max_ts = state.max_ts.max(drawn);
         state.pushes.start_above(drawn);
         state.since = self.now();
-        state.intents = intents;
-        state.hidden = (!hidden.is_empty()).then(|| Arc::new(hidden));
+        state.intents = intents.filter(|_| state.flights.is_empty());
+        state.locked = Some(span);
         state.term = term;
         tracing::debug!(range = %self.gate.range, term, max_ts = %state.max_ts, "serving");
         Ok(())

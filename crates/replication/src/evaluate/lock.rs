@@ -84,8 +84,7 @@ impl Place<'_> {
             return Err(self.not_leader());
         }
         check_keys(&self.group.descriptor(), keys.iter())?;
-        self.evaluator.locks.lock().release_keys(txn, keys);
-        Ok(RangeResponse::Done)
+        self.gate.free(&self.evaluator.locks, |locks| locks.release_keys(txn, keys))
     }
 
     pub(super) fn weaken_keys(
@@ -97,11 +96,9 @@ impl Place<'_> {
             return Err(self.not_leader());
         }
         check_keys(&self.group.descriptor(), weaker.iter().map(|(key, _)| key))?;
-        let mut locks = self.evaluator.locks.lock();
-        for (key, mode) in weaker {
-            locks.weaken(txn, key, *mode);
-        }
-        Ok(RangeResponse::Done)
+        self.gate.free(&self.evaluator.locks, |locks| {
+            weaker.iter().for_each(|(key, mode)| locks.weaken(txn, key, *mode));
+        })
     }
 
     pub(super) async fn acquire(

@@ -17,6 +17,7 @@
 
 #[cfg(test)]
 mod golden;
+mod hand_over;
 
 use super::deadlock::{Victim, WaitEdge};
 use core_domain::{Key, LockMode, Span, TxnId};

@@ -18,6 +18,7 @@
 //! bulk.rs        BulkWrite, BulkCommit …   transactions that write ahead of their commit
 //! hidden.rs      what a leader knows about these
 //! async_commit.rs  PrewriteAsync, SettleSecondaries
+//! hand_over.rs   locks go along to the next leader   under rule 2
 //! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
 //! erase.rs       Erase: all versions of what nothing refers to any more
 //! oracle.rs      Draw                      under rule 12
@@ -46,6 +47,7 @@ mod erase;
 mod flight;
 mod gate;
 mod group;
+mod hand_over;
 mod hidden;
 mod lock;
 mod lock_table;
@@ -65,6 +67,7 @@ pub use bulk::{BulkPart, BulkScope};
 pub use deadlock::{Victim, WaitEdge, WaitReport};
 pub use gate::Admission;
 pub use group::Group;
+pub use hand_over::HeldLocks;
 pub(crate) use hidden::copy_records;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
@@ -187,10 +190,7 @@ impl Evaluator {
                 Box::pin(at.query_txn(txn, primary, seen, now)).await
             }
             RangeRequest::FindTxn { txn } => Box::pin(at.find_txn(txn)).await,
-            RangeRequest::Release { txn } => {
-                self.locks.lock().release(txn);
-                Ok(RangeResponse::Done)
-            }
+            RangeRequest::Release { txn } => gate.free(&self.locks, |locks| locks.release(txn)),
             RangeRequest::ReleaseKeys { txn, keys } => at.release_keys(txn, &keys),
             RangeRequest::ReportWaits(report) => Box::pin(at.report_waits(report)).await,
             RangeRequest::ListWaits => Box::pin(at.list_waits()).await,
@@ -296,19 +296,19 @@ async fn watch_disk(evaluator: Weak<Evaluator>) {
 impl Observer for Evaluator {
     fn leadership_lost(&self, range: RangeId) {
         if let Some(gate) = self.gates.read().get(&range) {
-            gate.lose();
+            gate.lose(&self.locks);
         }
     }
 
     /// Rule 9: what is kept per range is copied; locks are kept by key and stay where they are.
     fn split(&self, left: &RangeDescriptor, right: &RangeDescriptor) {
-        let left = self.gate(left.range);
-        self.gate(right.range).inherit(&left);
+        let spans = [&left.span, &right.span];
+        self.gate(right.range).inherit(&self.gate(left.range), spans);
     }
 
     fn removed(&self, range: RangeId) {
         if let Some(gate) = self.gates.write().remove(&range) {
-            gate.lose();
+            gate.lose(&self.locks);
         }
     }
 }

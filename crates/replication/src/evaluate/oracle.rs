@@ -147,7 +147,7 @@ impl Place<'_> {
                 Drawn::Exhausted => self.reserve(admission.term).await?,
                 Drawn::Elsewhere => {
                     // The gate is of a term that the oracle was not started in: start again.
-                    self.gate.lose();
+                    self.gate.lose(&self.evaluator.locks);
                 }
             }
         }

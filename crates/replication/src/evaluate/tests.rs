@@ -2,6 +2,7 @@
 
 mod async_commit;
 mod large;
+mod moves;
 mod validation;
 
 use super::*;
@@ -20,6 +21,7 @@ struct FakeGroup {
     term: AtomicU64,
     leads: AtomicBool,
     generation: AtomicU64,
+    span: Mutex<Span>,
     entries: AtomicU64,
     gate: Semaphore,
 }
@@ -32,6 +34,7 @@ impl FakeGroup {
             term: AtomicU64::new(1),
             leads: AtomicBool::new(true),
             generation: AtomicU64::new(1),
+            span: Mutex::new(Span::all()),
             entries: AtomicU64::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         })
@@ -55,7 +58,8 @@ impl Group for FakeGroup {
 
     fn descriptor(&self) -> Arc<RangeDescriptor> {
         let founders = [(NodeId(1), "here:1".to_owned())];
-        let mut descriptor = RangeDescriptor::founding(self.range, Span::all(), &founders);
+        let mut descriptor =
+            RangeDescriptor::founding(self.range, self.span.lock().clone(), &founders);
         descriptor.generation = Generation(self.generation.load(Ordering::SeqCst));
         Arc::new(descriptor)
     }

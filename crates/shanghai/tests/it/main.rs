@@ -12,6 +12,7 @@ mod pgbench;
 mod psql;
 mod scripts;
 mod semantics;
+mod splits;
 
 use std::path::{Path, PathBuf};
 use testkit::NodeProcess;

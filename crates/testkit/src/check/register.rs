@@ -123,7 +123,9 @@ fn settled(operations: Vec<Operation>) -> Vec<Operation> {
         }
         Action::Write(_) | Action::Read(_) => Some(operation),
     };
-    operations.into_iter().filter_map(settle).collect()
+    let mut settled: Vec<Operation> = operations.into_iter().filter_map(settle).collect();
+    settled.sort_by_key(|operation| operation.invoked);
+    settled
 }
 
 /// A call or an answer, in a list from which both are taken out while the operation is placed.
@@ -136,16 +138,27 @@ struct Event {
     after: usize,
 }
 
+/// Operations of the longest order that an explanation tells.
+const SHOWN: usize = 6;
+
+/// What has been placed: everything before some word of [`Search::placed`], and these words.
+type Tried = (usize, Vec<u64>, Option<u64>);
+
 struct Search<'o> {
+    /// By their calls, so that what has been placed is a beginning and a little more.
     operations: &'o [Operation],
     /// `events[0]` is the list's head.
     events: Vec<Event>,
     placed: Vec<u64>,
-    /// Placed operations (their calls) and the value before each.
-    order: Vec<(usize, Option<u64>)>,
+    /// Placed operations (their calls), and the value and the words in use before each.
+    order: Vec<(usize, Option<u64>, usize)>,
     value: Option<u64>,
-    tried: HashSet<(Vec<u64>, Option<u64>)>,
-    longest: Vec<usize>,
+    /// Words of `placed` that are not zero lie below.
+    words: usize,
+    tried: HashSet<Tried>,
+    /// The length of the longest order that was found, and its last calls.
+    longest: usize,
+    tail: Vec<usize>,
     /// The operation whose answer came too early, at the longest.
     stuck: usize,
 }
@@ -175,8 +188,10 @@ impl<'o> Search<'o> {
             placed: vec![0; operations.len().div_ceil(64)],
             order: Vec::new(),
             value: None,
+            words: 0,
             tried: HashSet::new(),
-            longest: Vec::new(),
+            longest: 0,
+            tail: Vec::new(),
             stuck: 0,
         }
     }
@@ -216,15 +231,20 @@ impl<'o> Search<'o> {
     }
 
     fn is_new(&mut self, operation: usize, value: Option<u64>) -> bool {
-        let mut placed = self.placed.clone();
-        placed[operation / 64] |= 1 << (operation % 64);
-        self.tried.insert((placed, value))
+        // The first call that is not placed, or the one behind it, begins what differs.
+        let first = self.events[self.events[0].after].operation / 64;
+        let words = self.words.max(operation / 64 + 1);
+        let mut placed = self.placed[first..words].to_vec();
+        placed[operation / 64 - first] |= 1 << (operation % 64);
+        let full = placed.iter().take_while(|word| **word == u64::MAX).count();
+        self.tried.insert((first + full, placed.split_off(full), value))
     }
 
     fn place(&mut self, call: usize, value: Option<u64>) {
         let Event { operation, answer, .. } = self.events[call];
+        self.order.push((call, self.value, self.words));
         self.placed[operation / 64] |= 1 << (operation % 64);
-        self.order.push((call, self.value));
+        self.words = self.words.max(operation / 64 + 1);
         self.value = value;
         self.unlink(call);
         if let Some(answer) = answer {
@@ -234,10 +254,10 @@ impl<'o> Search<'o> {
 
     /// Undoes the last; where to go on: behind it.
     fn take_back(&mut self) -> Option<usize> {
-        let (call, value) = self.order.pop()?;
+        let (call, value, words) = self.order.pop()?;
         let Event { operation, answer, .. } = self.events[call];
         self.placed[operation / 64] &= !(1 << (operation % 64));
-        self.value = value;
+        (self.value, self.words) = (value, words);
         if let Some(answer) = answer {
             self.link(answer);
         }
@@ -262,22 +282,22 @@ impl<'o> Search<'o> {
     }
 
     fn note_longest(&mut self, stuck: usize) {
-        if self.order.len() >= self.longest.len() {
-            self.longest = self.order.iter().map(|(call, _)| *call).collect();
+        if self.order.len() >= self.longest {
+            self.longest = self.order.len();
+            let shown = self.longest.saturating_sub(SHOWN);
+            self.tail = self.order[shown..].iter().map(|(call, ..)| *call).collect();
             self.stuck = stuck;
         }
     }
 
     fn explain(&self) -> String {
-        let order: Vec<usize> =
-            self.longest.iter().map(|call| self.events[*call].operation).collect();
-        let tail = order.len().saturating_sub(6);
         let mut lines = vec![format!(
             "{} of {} operations can be put in order, the last of them",
-            order.len(),
+            self.longest,
             self.operations.len()
         )];
-        lines.extend(order[tail..].iter().map(|id| self.operations[*id].to_string()));
+        let tail = self.tail.iter().map(|call| self.operations[self.events[*call].operation]);
+        lines.extend(tail.map(|operation| operation.to_string()));
         lines.push(format!("then nothing explains: {}", self.operations[self.stuck]));
         lines.join("\n    ")
     }

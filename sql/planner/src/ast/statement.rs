@@ -141,6 +141,17 @@ pub enum Stmt {
         if_exists: bool,
         action: AlterObjectAction,
     },
+    /// ALTER TABLE/INDEX ... SPLIT
+    Split {
+        kind: ObjectKind,
+        name: ObjectName,
+        if_exists: bool,
+        points: SplitPoints,
+    },
+    TransferLeader {
+        range: i64,
+        node: i64,
+    },
     Drop {
         kind: ObjectKind,
         names: Vec<ObjectName>,
@@ -245,6 +256,14 @@ pub enum AlterObjectAction {
     RenameColumn { from: Ident, to: Ident },
     SetSchema(Ident),
     Owner(RoleSpec),
+}
+
+#[derive(Clone, Debug)]
+pub enum SplitPoints {
+    /// At the start and at the end of all its keys.
+    Apart,
+    /// Leading columns of keys.
+    Values(Vec<Vec<Expr>>),
 }
 
 #[derive(Clone, Debug)]

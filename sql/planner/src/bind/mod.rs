@@ -9,7 +9,7 @@
 //! select.rs   SELECT               group.rs    GROUP BY and aggregates
 //! cte.rs      WITH                 window.rs   windows
 //! insert.rs, update.rs, target.rs  statements that change rows
-//! copy.rs, session.rs              the other statements
+//! copy.rs, session.rs, split.rs    the other statements
 //! table.rs, alter.rs, ddl.rs, role.rs  schema changes
 //! ```
 //!
@@ -33,6 +33,7 @@ mod role;
 mod scope;
 mod select;
 mod session;
+mod split;
 mod subquery;
 mod table;
 mod target;

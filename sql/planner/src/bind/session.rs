@@ -93,6 +93,10 @@ impl Binder<'_> {
                 let (channel, payload) = (channel.clone(), payload.clone());
                 planned(Plan::Notify { channel, payload }, Tag("NOTIFY"))
             }
+            Stmt::Split { kind, name, if_exists, points } => {
+                self.split(*kind, name, *if_exists, points)?
+            }
+            Stmt::TransferLeader { range, node } => self.transfer_leader(*range, *node)?,
             _ => return self.maintenance(stmt),
         }))
     }

@@ -4,7 +4,7 @@ use super::cursor::Parser;
 use super::lexer::Tok;
 use crate::ast::{
     AlterDatabaseAction, AlterObjectAction, AlterTableAction, AlterTableStmt, Ident, ObjectName,
-    OptionValue, Stmt,
+    OptionValue, SplitPoints, Stmt,
 };
 use crate::error::Result;
 use crate::plan::{ObjectKind, SettingValue};
@@ -22,6 +22,7 @@ impl Parser<'_> {
             "database" => self.alter_database(),
             "role" | "user" | "group" => self.alter_role(),
             "system" => self.alter_system(),
+            "range" => self.alter_range(),
             "default" => self.unsupported("ALTER DEFAULT PRIVILEGES"),
             "materialized" => self.unsupported("ALTER MATERIALIZED VIEW"),
             "type" => self.unsupported("ALTER TYPE"),
@@ -48,6 +49,9 @@ impl Parser<'_> {
         let name = self.relation_name()?;
         if let Some(stmt) = self.lone_action(ObjectKind::Table, &name, if_exists)? {
             return Ok(stmt);
+        }
+        if self.at_word("split") {
+            return self.split(ObjectKind::Table, name, if_exists);
         }
         let actions = self.list(|p| p.alter_table_action())?;
         Ok(Stmt::AlterTable(Box::new(AlterTableStmt { name, if_exists, actions })))
@@ -239,9 +243,31 @@ impl Parser<'_> {
             return Ok(Stmt::AlterObject { kind, name, if_exists, action });
         }
         match kind {
+            ObjectKind::Index if self.at_word("split") => self.split(kind, name, if_exists),
             ObjectKind::Index => self.unsupported("this form of ALTER INDEX"),
             _ => self.unsupported("this form of ALTER VIEW"),
         }
+    }
+
+    /// SPLIT AT VALUES (...), (...) and SPLIT APART: no PostgreSQL has them.
+    fn split(&mut self, kind: ObjectKind, name: ObjectName, if_exists: bool) -> Result<Stmt> {
+        self.expect_word("split")?;
+        let points = match self.accept_word("apart") {
+            true => SplitPoints::Apart,
+            false => {
+                self.expect_words(&["at", "values"])?;
+                SplitPoints::Values(self.list(|p| p.parenthesised(|p| p.exprs()))?)
+            }
+        };
+        Ok(Stmt::Split { kind, name, if_exists, points })
+    }
+
+    /// ALTER RANGE number TRANSFER LEADER TO node
+    fn alter_range(&mut self) -> Result<Stmt> {
+        self.advance();
+        let range = self.integer()?;
+        self.expect_words(&["transfer", "leader", "to"])?;
+        Ok(Stmt::TransferLeader { range, node: self.integer()? })
     }
 
     fn alter_sequence(&mut self) -> Result<Stmt> {

@@ -123,6 +123,7 @@ pub enum Plan {
     Txn(TxnPlan),
     Session(SessionPlan),
     Utility(UtilityPlan),
+    Ranges(RangesPlan),
     Explain(Box<ExplainPlan>),
     Prepare(PreparePlan),
     Execute(ExecutePlan),
@@ -153,6 +154,7 @@ impl Plan {
             | Plan::Txn(_)
             | Plan::Session(_)
             | Plan::Utility(_)
+            | Plan::Ranges(_)
             | Plan::Prepare(_)
             | Plan::Execute(_)
             | Plan::Deallocate(_)

@@ -113,6 +113,17 @@ pub enum UtilityPlan {
     },
 }
 
+/// Where rows are kept. Outside any transaction: no result of a query depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RangesPlan {
+    /// A range begins at each of these.
+    SplitAt(Vec<core_domain::Key>),
+    TransferLeader {
+        range: core_domain::RangeId,
+        node: core_domain::NodeId,
+    },
+}
+
 /// PostgreSQL's table lock modes, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableLockMode {

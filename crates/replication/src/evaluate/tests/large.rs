@@ -606,3 +606,23 @@ async fn planted_late_copies_win() {
     let at = committed(leader.ask(leader.only(1, "a")).await);
     assert_eq!(leader.get("a", at).await, Some("first".into()));
 }
+
+/// Given away and taken back within one term: what is on its way is not forgotten.
+#[tokio::test]
+async fn a_hand_over_that_fails_forgets_no_decision() {
+    let leader = Leader::new(RANGE);
+    leader.done(leader.insert(1, 1, &[("a", "1"), ("b", "2")])).await;
+    leader.group.hold();
+    let committing = leader.spawn(leader.only(1, "a"));
+    soon().await;
+    let group: Arc<dyn Group> = leader.group.clone();
+    leader.evaluator.hand_over(&group).await.expect("it leads");
+    leader.evaluator.resume(RANGE);
+    let reading = leader.spawn(read("b", LATER));
+    soon().await;
+    assert!(!reading.is_finished(), "it commits below");
+    leader.group.release();
+    let at = committed(committing.await.expect("ends"));
+    assert_eq!(reading.await.expect("ends"), Ok(RangeResponse::Values(vec![Some("2".into())])));
+    assert_eq!(leader.names(at, false).await, ["a", "b"]);
+}
