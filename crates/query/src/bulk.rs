@@ -206,9 +206,8 @@ impl Transaction {
     /// From now on this is a transaction that writes ahead, though all of it is still here.
     pub(crate) fn go_bulk(&self) {
         let first = self.state.lock().buffer.iter().next().map(|(key, _)| key.clone());
-        match (self.bulk.get(), first) {
-            (None, Some(first)) => drop(self.start_bulk(first)),
-            _ => {}
+        if let (None, Some(first)) = (self.bulk.get(), first) {
+            self.start_bulk(first);
         }
     }
 
