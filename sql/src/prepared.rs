@@ -101,6 +101,7 @@ impl Prepared {
             cacheable: false,
             tag: Tag(""),
             uses: Vec::new(),
+            as_of: None,
         };
         let made_for = PlanKey { catalog: 0, database: 0, search_path: "".into() };
         let plan = RwLock::new(Arc::new(VersionedPlan {

@@ -33,7 +33,7 @@ pub enum KvError {
     #[error("the outcome of the commit of transaction {txn} is unknown")]
     OutcomeUnknown { txn: TxnId },
     /// The snapshot is older than what garbage collection left.
-    #[error("snapshot {at} is too old")]
+    #[error("snapshot too old")]
     SnapshotTooOld { at: Timestamp },
     /// A key, a value or a transaction is over its documented limit.
     #[error("{what} is too large: {bytes} bytes, at most {bytes_max} are allowed")]

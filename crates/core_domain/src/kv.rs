@@ -119,6 +119,9 @@ pub struct SavepointId(pub u64);
 pub struct TxnOptions {
     pub isolation: IsolationLevel,
     pub read_only: bool,
+    /// Every read is at this moment of the past, whatever the isolation; nothing is locked or
+    /// written.
+    pub as_of: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

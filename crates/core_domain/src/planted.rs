@@ -29,6 +29,8 @@ pub enum PlantedBug {
     LateCopiesWin,
     /// The right half of a split does not know what became of large transactions.
     SplitForgetsRecords,
+    /// Garbage collection drops tombstones above older versions (rule 16).
+    TombstoneDroppedEarly,
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

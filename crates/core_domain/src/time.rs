@@ -42,6 +42,11 @@ impl Timestamp {
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0 + ((duration.as_millis() as u64) << LOGICAL_BITS))
     }
+
+    /// This timestamp moved back by `duration` (whole milliseconds), not below zero.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub((duration.as_millis() as u64) << LOGICAL_BITS))
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -10,6 +10,7 @@
 use crate::oracle_client::OracleClient;
 use crate::sender::{PeerList, RangeSender, SendTuning, kv_error};
 use crate::size_splits;
+use crate::snapshots::Snapshots;
 use crate::transaction::{Transaction, surprise};
 use async_trait::async_trait;
 use cluster::Transport;
@@ -43,7 +44,7 @@ const _: () = assert!(TXN_EXPIRY.as_secs() >= 3 * HEARTBEAT_INTERVAL.as_secs());
 
 /// The distributed `KvStore`. Used as `Arc<TxnCoordinator>`.
 pub struct TxnCoordinator {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What every transaction of this node uses.
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub oracle: Arc<OracleClient>,
     /// Transactions with locks or intents: they are kept alive by heartbeats.
     pub alive: Mutex<HashMap<TxnId, Weak<Transaction>>>,
+    /// How far back this node reads.
+    pub snapshots: Snapshots,
     /// What deadlock detection should know besides the lock tables.
     pub other_waits: Mutex<Option<OtherWaits>>,
     /// Committed asynchronously; the status record is on its way.
@@ -76,6 +79,7 @@ impl TxnCoordinator {
             sender,
             oracle,
             alive: Mutex::default(),
+            snapshots: Snapshots::default(),
             other_waits: Mutex::default(),
             finishing: Mutex::default(),
             unresolved: Mutex::default(),
@@ -191,8 +195,15 @@ async fn report_waits(shared: Weak<Shared>) {
 #[async_trait]
 impl KvStore for TxnCoordinator {
     async fn begin(&self, options: TxnOptions) -> KvResult<Arc<dyn KvTransaction>> {
+        let held = match options.as_of {
+            None => self.shared.snapshots.hold(),
+            Some(past) => self.shared.snapshots.hold_past(past),
+        };
         let id = TxnId(self.shared.oracle.draw().await?.0);
-        Ok(Transaction::begin(self.shared.clone(), id, options))
+        if options.as_of.is_some_and(|past| past.0 > id.0) {
+            return Err(KvError::Internal("a snapshot from the future was asked for".into()));
+        }
+        Ok(Transaction::begin(self.shared.clone(), id, options, held))
     }
 
     fn try_get(&self, key: &Key) -> Option<PointRead> {

@@ -64,8 +64,13 @@ impl Shared {
     }
 
     /// What became of a transaction whose outcome was unknown. Once it is not heard of any more it is
-    /// rolled back, if it was not committed: the answer is final.
+    /// rolled back, if it was not committed: the answer is final. Until its record may have expired:
+    /// then nobody knows.
     pub(crate) async fn settle_unresolved(&self, txn: TxnId, primary: Key) -> KvResult<TxnStatus> {
+        if self.is_forgotten(txn).await? {
+            self.unresolved.lock().remove(&txn);
+            return Ok(TxnStatus::Unknown);
+        }
         let now = self.oracle.draw().await?;
         let seen = Timestamp(txn.0);
         let request = RangeRequest::QueryTxn { txn, primary: primary.clone(), seen, now };
@@ -73,7 +78,9 @@ impl Shared {
         if matches!(status, TxnStatus::Committed(_) | TxnStatus::RolledBack) {
             self.unresolved.lock().remove(&txn);
         }
-        Ok(status)
+        // Forgotten while it was asked for.
+        let lost = status == TxnStatus::RolledBack && self.is_forgotten(txn).await?;
+        Ok(if lost { TxnStatus::Unknown } else { status })
     }
 
     /// Finishes the intents of a decided transaction on `keys`, range by range.

@@ -9,6 +9,8 @@
 //! validate.rs      SERIALIZABLE: nothing that was read has changed
 //! intents.rs       other transactions' leftovers in the way
 //! size_splits.rs   ranges that grow too large are split
+//! snapshots.rs     how far back this node reads
+//! collector.rs     its part in garbage collection
 //! sender.rs        a request to the leader of its range, here or elsewhere; serves the others
 //! range_cache.rs   which range has a key, who led it
 //! oracle_client.rs timestamps: here at once, elsewhere in batches
@@ -19,6 +21,7 @@
 
 mod async_commit;
 mod bulk;
+mod collector;
 mod commit;
 mod coordinator;
 mod intents;
@@ -26,9 +29,11 @@ mod oracle_client;
 mod range_cache;
 mod sender;
 mod size_splits;
+mod snapshots;
 mod transaction;
 mod validate;
 
+pub use collector::{GC_RETENTION, GcTuning};
 pub use coordinator::{TXN_BYTES_MAX, TxnCoordinator, VALUE_BYTES_MAX};
 pub use oracle_client::OracleClient;
 pub use sender::{PeerList, RANGE_SERVICE, RangeSender, SendTuning};

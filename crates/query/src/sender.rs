@@ -190,6 +190,15 @@ impl RangeSender {
         self.store.node()
     }
 
+    pub(crate) fn evaluator(&self) -> &Arc<Evaluator> {
+        &self.evaluator
+    }
+
+    /// Whether this node leads `range`.
+    pub(crate) fn leadership(&self, range: RangeId) -> Leadership {
+        self.store.group(range).map_or(Leadership::Follower, |replica| replica.leadership())
+    }
+
     /// The range that has `key`.
     pub(crate) async fn locate(&self, key: &Key) -> KvResult<Arc<RangeDescriptor>> {
         self.find(key, false).await
@@ -519,6 +528,8 @@ impl RangeSender {
             | RangeRequest::BulkDecide { .. }
             | RangeRequest::Erase { .. }
             | RangeRequest::QueryTxn { .. }
+            | RangeRequest::MoveMarks { .. }
+            | RangeRequest::FindIntents { .. }
             | RangeRequest::FindTxn { .. } => timeout = self.tuning.outcome_timeout,
             RangeRequest::Lock { .. }
             | RangeRequest::Get { .. }
@@ -532,6 +543,7 @@ impl RangeSender {
             | RangeRequest::ListWaits
             | RangeRequest::WeakenKeys { .. }
             | RangeRequest::Heartbeat { .. }
+            | RangeRequest::Report { .. }
             | RangeRequest::Draw { .. } => {}
         }
         (request, timeout)
@@ -774,6 +786,9 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::ListWaits
         | RangeRequest::WeakenKeys { .. }
         | RangeRequest::Heartbeat { .. }
+        | RangeRequest::Report { .. }
+        | RangeRequest::MoveMarks { .. }
+        | RangeRequest::FindIntents { .. }
         | RangeRequest::Draw { .. } => false,
     }
 }

@@ -10,6 +10,7 @@
 use crate::bulk::{Bulk, check_savepoint, roll_back_bulk};
 use crate::coordinator::{MEMORY_BYTES_MAX, Shared, TXN_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::sender::{Served, kv_error};
+use crate::snapshots::Epoch;
 use async_trait::async_trait;
 use core_domain::write_buffer::covered_span;
 use core_domain::{
@@ -54,6 +55,8 @@ pub(crate) struct TxnState {
     pub touched: HashMap<RangeId, Touched>,
     /// What a SERIALIZABLE transaction that may write has read.
     pub reads: Option<Box<ReadSet>>,
+    /// Keeps what its snapshots see from being dropped, until the end.
+    held: Option<Arc<Epoch>>,
     /// No more statements.
     pub ended: bool,
     /// When the leaders last confirmed the advisory locks; `None`: there are none.
@@ -119,7 +122,13 @@ impl TxnState {
 }
 
 impl Transaction {
-    pub(crate) fn begin(shared: Arc<Shared>, id: TxnId, options: TxnOptions) -> Arc<Self> {
+    /// `held` was taken before `id` was drawn.
+    pub(crate) fn begin(
+        shared: Arc<Shared>,
+        id: TxnId,
+        options: TxnOptions,
+        held: Arc<Epoch>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             shared,
             id,
@@ -130,13 +139,14 @@ impl Transaction {
             memory_bytes_max: AtomicU64::new(MEMORY_BYTES_MAX),
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(TxnState {
-                snapshot: None,
+                snapshot: options.as_of,
                 buffer: WriteBuffer::default(),
                 locked: HashMap::new(),
                 lock_steps: Vec::new(),
                 touched: HashMap::new(),
                 sent_upto: 0,
                 reads: tracks_reads(options).then(Box::default),
+                held: Some(held),
                 ended: false,
                 confirmed: None,
                 guarantee: Guarantee::default(),
@@ -318,8 +328,9 @@ impl Transaction {
 
     async fn timestamp(&self, at: ReadAt) -> KvResult<Timestamp> {
         match at {
-            ReadAt::Latest => self.shared.oracle.draw().await,
-            ReadAt::Snapshot => {
+            // There is nothing newer in the past.
+            ReadAt::Latest if self.options.as_of.is_none() => self.shared.oracle.draw().await,
+            ReadAt::Snapshot | ReadAt::Latest => {
                 let snapshot = self.state.lock().snapshot;
                 match snapshot {
                     Some(snapshot) => Ok(snapshot),
@@ -479,9 +490,12 @@ impl Transaction {
         }
         if key.is_advisory() {
             state.confirmed.get_or_insert_with(Instant::now);
+            // Its holder reads and writes nothing, and may live as long as its session.
+            state.held = None;
         }
         let held = state.locked.entry(key.clone()).or_insert(HeldLock { mode, seen: committed_at });
-        if held.seen != committed_at {
+        // A deletion that was seen may have been collected since: the commit looks closer.
+        if held.seen != committed_at && committed_at != Timestamp::ZERO {
             if held.mode != LockMode::KeyShare || value.is_none() {
                 // The lock was lost in between and somebody else wrote.
                 return Err(KvError::Conflict { key: key.clone(), other: UNKNOWN });
@@ -497,7 +511,16 @@ impl Transaction {
         Ok(LockedValue::Locked { value, committed_at })
     }
 
+    /// SQL does not come so far: who reads the past only reads.
+    fn refuse_past(&self, what: &str) -> KvResult<()> {
+        match self.options.as_of {
+            None => Ok(()),
+            Some(at) => Err(KvError::Internal(format!("{what} in a transaction as of {at}"))),
+        }
+    }
+
     fn write(&self, key: Key, value: Option<Value>) -> KvResult<()> {
+        self.refuse_past("write")?;
         let size = (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
         check_size("a row", size, VALUE_BYTES_MAX)?;
         let mut state = self.state.lock();
@@ -548,6 +571,7 @@ impl Transaction {
         state.ended = true;
         state.buffer.clear();
         state.lock_steps.clear();
+        state.held = None;
         Leftover {
             touched: std::mem::take(&mut state.touched).into_values().collect(),
             locked: std::mem::take(&mut state.locked),
@@ -614,7 +638,7 @@ impl KvTransaction for Transaction {
     async fn begin_statement(&self) -> KvResult<Timestamp> {
         self.running()?;
         let kept = match self.options.isolation {
-            IsolationLevel::ReadCommitted => None,
+            IsolationLevel::ReadCommitted => self.options.as_of,
             IsolationLevel::RepeatableRead | IsolationLevel::Serializable => {
                 self.state.lock().snapshot
             }
@@ -689,6 +713,7 @@ impl KvTransaction for Transaction {
         wait: WaitPolicy,
     ) -> KvResult<Vec<LockedValue>> {
         self.running()?;
+        self.refuse_past("lock")?;
         let started = Instant::now();
         if self.bulk.get().is_some() {
             Box::pin(self.settle_keys(keys)).await?;

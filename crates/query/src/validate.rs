@@ -58,10 +58,13 @@ impl Transaction {
         mut reads: Vec<ReadSpan>,
         locked: Vec<LockedKey>,
     ) -> KvResult<Timestamp> {
+        // Who wrote such a key after it was locked committed above what was seen, and above the
+        // beginning: whoever was let past a lost lock did.
+        let since = |seen: Timestamp| seen.max(Timestamp(self.id.0));
         reads.extend(
             locked
                 .into_iter()
-                .map(|held| ReadSpan { span: Span::point(held.key), since: held.seen }),
+                .map(|held| ReadSpan { span: Span::point(held.key), since: since(held.seen) }),
         );
         let commit = Commit {
             shared: self.shared.clone(),

@@ -120,7 +120,7 @@ impl Machine {
         &self,
     ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>>
     {
-        let taken = LiveSnapshot::take(&*self.0.engine, self.0.range).map_err(io_error)?;
+        let taken = LiveSnapshot::take(&self.0.engine, self.0.range).map_err(io_error)?;
         Ok(taken
             .map(|(meta, live)| Snapshot { meta, snapshot: SnapshotData::Live(Arc::new(live)) }))
     }

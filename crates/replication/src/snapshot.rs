@@ -11,6 +11,9 @@
 //! last batch   applied id, membership, descriptor; marker and chunks gone; synced
 //! ```
 //!
+//! The last chunk tells how far garbage was dropped where it comes from (`storage::gc`): the receiver
+//! refuses as much.
+//!
 //! A crash before the marker leaves the old state (staging is swept at start); after it, the
 //! installation is done again from the chunks.
 
@@ -24,7 +27,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use core_domain::{RangeId, Span};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use storage::{Cf, Engine, EngineReader, IterOptions, WriteBatch, keyspace};
+use storage::gc::{self, MARKS_KEY};
+use storage::{Cf, Engine, EngineReader, IterOptions, Marks, WriteBatch, keyspace};
 
 /// Bytes of keys and values in one chunk, unless one value alone is larger.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -39,6 +43,7 @@ pub enum SnapshotData {
 }
 
 pub struct LiveSnapshot {
+    engine: Arc<dyn Engine>,
     reader: Arc<dyn EngineReader>,
     pub descriptor: RangeDescriptor,
 }
@@ -61,7 +66,7 @@ struct Installing {
 
 impl LiveSnapshot {
     /// Pins the engine. Nothing may be applied yet; `None` while there is no descriptor.
-    pub fn take(engine: &dyn Engine, range: RangeId) -> Result<Option<(SnapshotMeta, Self)>> {
+    pub fn take(engine: &Arc<dyn Engine>, range: RangeId) -> Result<Option<(SnapshotMeta, Self)>> {
         let reader = engine.snapshot();
         let applied: Option<LogId> = read_record(&*reader, range, Tag::Applied)?;
         let descriptor: Option<RangeDescriptor> = read_record(&*reader, range, Tag::Descriptor)?;
@@ -69,7 +74,7 @@ impl LiveSnapshot {
         let membership: StoredMembership =
             read_record(&*reader, range, Tag::Membership)?.unwrap_or_default();
         let meta = SnapshotMeta { last_log_id: applied, last_membership: membership };
-        Ok(Some((meta, Self { reader, descriptor })))
+        Ok(Some((meta, Self { engine: engine.clone(), reader, descriptor })))
     }
 
     /// Calls `sink` with each chunk's bytes, in key order within each family.
@@ -77,6 +82,7 @@ impl LiveSnapshot {
         let (lower, upper) = keyspace::span_bounds(&self.descriptor.span);
         let mut families = Cf::REPLICATED.into_iter();
         let mut current = families.next().map(|cf| (cf, lower.clone()));
+        let mut ended = false;
         std::iter::from_fn(move || {
             let mut ops = Vec::new();
             let mut bytes = 0;
@@ -88,6 +94,13 @@ impl LiveSnapshot {
                     }
                     Ok(None) => current = families.next().map(|cf| (cf, lower.clone())),
                     Err(error) => return Some(Err(error)),
+                }
+            }
+            if ops.is_empty() && !std::mem::replace(&mut ended, true) {
+                // What was dropped below them by now is missing from the chunks.
+                let marks = self.engine.garbage().marks();
+                if marks != Marks::default() {
+                    ops.push(EngineOp::put(Cf::Local, MARKS_KEY, marks.encode()));
                 }
             }
             (!ops.is_empty()).then(|| Ok(encode_chunk(&self.descriptor, ops)))
@@ -188,6 +201,8 @@ pub fn sweep_staging(engine: &dyn Engine) -> Result<()> {
 
 fn carry_out(engine: &dyn Engine, marker: Installing) -> Result<()> {
     let range = marker.descriptor.range;
+    // Of each key, a tombstone is written before what it hides.
+    let _rewriting = engine.garbage().rewriting();
     let mut batch = WriteBatch::new();
     for span in [&marker.covered_before, &marker.descriptor.span] {
         if !span.is_empty() {
@@ -202,7 +217,15 @@ fn carry_out(engine: &dyn Engine, marker: Installing) -> Result<()> {
             return Err(ReplicationError::Damaged("a snapshot chunk of another kind".into()));
         };
         let mut batch = WriteBatch::new();
-        ops.into_iter().for_each(|op| stage_op(&mut batch, op));
+        for op in ops {
+            match op {
+                EngineOp { cf: Cf::Local, value: Some(marks), .. } => {
+                    let marks = Marks::decode(&marks).map_err(storage_error)?;
+                    gc::raise(engine, marks).map_err(storage_error)?;
+                }
+                op => stage_op(&mut batch, op),
+            }
+        }
         engine.write(batch, false).map_err(storage_error)?;
     }
     let mut batch = WriteBatch::new();
@@ -247,4 +270,37 @@ fn staging_key(range: RangeId, id: u64, sequence: u32) -> Bytes {
     key.put_u64(id);
     key.put_u32(sequence);
     key.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core_domain::{NodeId, Timestamp};
+    use storage::CrashEngine;
+
+    /// Of an empty range too: what it held may be gone, and its receiver must not answer as if it
+    /// never had been.
+    #[test]
+    fn a_snapshot_tells_how_far_garbage_was_dropped() {
+        let range = RangeId(7);
+        let from = Arc::new(CrashEngine::new());
+        let founders = [(NodeId(1), "here:1".to_owned())];
+        let descriptor = RangeDescriptor::founding(range, Span::all(), &founders);
+        let mut batch = WriteBatch::new();
+        batch.put(Cf::Raft, format::key(range, Tag::Descriptor), format::seal(&descriptor));
+        from.write(batch, true).unwrap();
+        let engine: Arc<dyn Engine> = from.clone();
+        let (meta, live) = LiveSnapshot::take(&engine, range).unwrap().unwrap();
+        assert_eq!(live.chunks().count(), 0);
+        // While the snapshot is being sent.
+        let marks = Marks { threshold: Timestamp(50), records: Timestamp(40) };
+        gc::raise(&*engine, marks).unwrap();
+        let to = CrashEngine::new();
+        for (chunk, sequence) in live.chunks().zip(0..) {
+            stage_chunk(&to, range, 1, sequence, chunk.unwrap()).unwrap();
+        }
+        install(&to, &meta, &StagedSnapshot { id: 1, descriptor }, Span::all()).unwrap();
+        assert_eq!(to.garbage().marks(), marks);
+        assert_eq!(to.crash(3).garbage().marks(), marks, "and after a crash");
+    }
 }

@@ -3,9 +3,11 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use query::GC_RETENTION;
 use serde::Deserialize;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 use wire::Authentication;
 
 const DATA_DIR: &str = "./shanghai-data";
@@ -50,6 +52,9 @@ pub struct Options {
     /// A range that takes more bytes on the disk is split; 64MB or 1GB are understood [default: 512MB]
     #[arg(long, env = "SHANGHAI_RANGE_SIZE_MAX", value_name = "SIZE")]
     pub range_size_max: Option<String>,
+    /// For how long old versions of rows stay readable, such as 90s, 10min, 1h [default: 10min]
+    #[arg(long, env = "SHANGHAI_GC_RETENTION", value_name = "TIME")]
+    pub gc_retention: Option<String>,
     /// Log filter, such as info or info,replication=debug [default: info,openraft=error]
     #[arg(long, env = "SHANGHAI_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -71,6 +76,7 @@ pub struct Config {
     pub http_addr: SocketAddr,
     pub join: Vec<String>,
     pub authentication: Authentication,
+    pub gc_retention: Duration,
     pub tls: Option<(PathBuf, PathBuf)>,
     pub range_bytes_max: u64,
     pub log: String,
@@ -108,6 +114,10 @@ impl Config {
             http_addr: address("--http-addr", options.http_addr.as_deref().unwrap_or(HTTP_ADDR))?,
             join: options.join,
             authentication,
+            gc_retention: match &options.gc_retention {
+                None => GC_RETENTION,
+                Some(text) => duration("--gc-retention", text)?,
+            },
             tls,
             range_bytes_max: bytes(options.range_size_max.as_deref().unwrap_or(RANGE_SIZE_MAX))?,
             log: options.log.unwrap_or_else(|| DEFAULT_LOG.into()),
@@ -140,6 +150,26 @@ impl Config {
     }
 }
 
+/// A number and its unit, as PostgreSQL's settings have them.
+fn duration(flag: &str, text: &str) -> Result<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit.trim() {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "min" => Some(60 * 1000),
+        "h" => Some(60 * 60 * 1000),
+        "d" => Some(24 * 60 * 60 * 1000),
+        _ => None,
+    };
+    let ms = number.parse().ok().zip(unit_ms).and_then(|(n, unit): (u64, u64)| n.checked_mul(unit));
+    match ms {
+        // Within the bits that a timestamp has for it.
+        Some(ms) if ms < 1 << 45 => Ok(Duration::from_millis(ms)),
+        _ => bail!("{flag} {text:?} is no time: a number with ms, s, min, h or d"),
+    }
+}
+
 /// `::ffff:127.0.0.1` is this machine too.
 fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
@@ -159,6 +189,7 @@ impl Options {
             tls_key: self.tls_key.or(other.tls_key),
             insecure: self.insecure || other.insecure,
             range_size_max: self.range_size_max.or(other.range_size_max),
+            gc_retention: self.gc_retention.or(other.gc_retention),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
             config: self.config,
@@ -209,6 +240,20 @@ mod tests {
         assert_eq!(bytes("1048576").unwrap(), 1 << 20);
         for wrong in ["", "MB", "1mb", "-1MB", "1kB", "99999999999TB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_retention_has_a_unit() {
+        let given = |text: &str| {
+            let gc_retention = Some(text.to_owned());
+            Config::resolve(Options { gc_retention, ..Options::default() })
+        };
+        assert_eq!(Config::resolve(Options::default()).unwrap().gc_retention.as_secs(), 600);
+        assert_eq!(given("90s").unwrap().gc_retention.as_secs(), 90);
+        assert_eq!(given("2 h").unwrap().gc_retention.as_secs(), 7200);
+        for wrong in ["", "10", "s", "-1s", "1 fortnight", "99999999999999d"] {
+            assert!(given(wrong).is_err(), "{wrong}");
         }
     }
 

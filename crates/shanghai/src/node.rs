@@ -14,7 +14,7 @@ use cluster::formation::HELLO_SERVICE;
 use cluster::{Greeter, GrpcTransport, Identity, Member, Membership, Step, Transport, discovery};
 use core_domain::key::TABLE_PREFIX;
 use core_domain::{Key, KvStore, NodeId, RangeId, Span, SystemClock};
-use query::{SendTuning, TxnCoordinator};
+use query::{GcTuning, SendTuning, TxnCoordinator};
 use replication::evaluate::Evaluator;
 use replication::{NoTrace, SYSTEM_RANGE, Store, Tuning};
 use std::net::SocketAddr;
@@ -177,13 +177,16 @@ impl Started {
         )
         .await?;
         let membership: Arc<OnceLock<Arc<Membership>>> = Arc::default();
-        let kv: Arc<dyn KvStore> = TxnCoordinator::start(
+        let coordinator = TxnCoordinator::start(
             store.clone(),
             evaluator,
             transport.clone(),
             peers(membership.clone(), &saved.identity, &join),
             SendTuning { range_bytes_max: config.range_bytes_max, ..SendTuning::default() },
         );
+        let retention = config.gc_retention;
+        coordinator.collect_garbage(GcTuning { retention, ..GcTuning::default() });
+        let kv: Arc<dyn KvStore> = coordinator;
         found_ranges(&store, &*engine, &mut saved).await?;
 
         let founders = saved.identity.founders.clone();

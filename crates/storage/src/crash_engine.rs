@@ -9,6 +9,7 @@
 
 use crate::engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions, WriteBatch};
 use crate::error::{StorageError, StorageResult};
+use crate::gc::{Filter, Garbage};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -54,6 +55,7 @@ struct State {
 pub struct CrashEngine {
     state: RwLock<State>,
     nearly_full: AtomicBool,
+    garbage: Arc<Garbage>,
 }
 
 impl CrashEngine {
@@ -72,7 +74,9 @@ impl CrashEngine {
             survivor.apply(batch);
         }
         let survived = State { visible: survivor.clone(), durable: survivor, ..State::default() };
-        Self { state: RwLock::new(survived), ..Self::default() }
+        let survivor = Self { state: RwLock::new(survived), ..Self::default() };
+        survivor.garbage.load(&survivor).expect("what was synced is whole");
+        survivor
     }
 
     /// What it says of its disk from now on.
@@ -144,6 +148,30 @@ impl Engine for CrashEngine {
 
     fn is_nearly_full(&self) -> bool {
         self.nearly_full.load(Ordering::SeqCst)
+    }
+
+    fn garbage(&self) -> &Garbage {
+        &self.garbage
+    }
+
+    /// As RocksDB does it: readers that are there keep their view, and nothing is logged.
+    fn compact(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<()> {
+        let mut filter = Filter::new(self.garbage.clone(), cf);
+        let mut state = self.state.write();
+        if state.crashed {
+            return Err(StorageError::Io("the engine has crashed".into()));
+        }
+        let bounds = (Bound::Included(start), Bound::Excluded(end));
+        let dropped: Vec<Bytes> = state.visible.0[cf as usize]
+            .range::<[u8], _>(bounds)
+            .filter(|(key, value)| filter.drops(key, value))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut batch = WriteBatch::new();
+        dropped.into_iter().for_each(|key| batch.delete(cf, key));
+        state.visible.apply(&batch);
+        state.unsynced.push(batch);
+        Ok(())
     }
 
     fn metrics(&self) -> Vec<(&'static str, u64)> {

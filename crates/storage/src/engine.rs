@@ -10,6 +10,7 @@
 //! ```
 
 use crate::error::StorageResult;
+use crate::gc::Garbage;
 use crate::row_cache::RowCache;
 use bytes::Bytes;
 use std::path::Path;
@@ -191,6 +192,12 @@ pub trait Engine: EngineReader + 'static {
     fn is_nearly_full(&self) -> bool {
         false
     }
+
+    /// What may be dropped, and what was.
+    fn garbage(&self) -> &Garbage;
+
+    /// Rewrites `[start, end)`, without what garbage collection lets go. Blocks until it is done.
+    fn compact(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<()>;
 
     /// Facts for `/metrics`: name and value.
     fn metrics(&self) -> Vec<(&'static str, u64)>;

@@ -103,6 +103,18 @@ pub(crate) fn version_timestamp(engine_key: &[u8]) -> Timestamp {
     Timestamp(!u64::from_be_bytes(suffix))
 }
 
+/// Whether a key of the data or txn family is groups of nine bytes and a timestamp; bounds made by
+/// `encode_key` have none.
+pub(crate) fn has_suffix(key: &[u8]) -> bool {
+    key.len() % (GROUP + 1) == SUFFIX
+}
+
+/// The start timestamp at the end of a txn key.
+pub(crate) fn txn_timestamp(engine_key: &[u8]) -> Timestamp {
+    let suffix = engine_key[engine_key.len() - SUFFIX..].try_into().expect("eight bytes");
+    Timestamp(u64::from_be_bytes(suffix))
+}
+
 /// The key of the status record of transaction `txn`, whose primary key is `primary`.
 pub fn txn_key(primary: &[u8], txn: TxnId) -> Vec<u8> {
     let mut out = encode_key(primary);

@@ -6,6 +6,7 @@
 //! rocks_engine.rs  the real one, on RocksDB
 //! crash_engine.rs  in memory; a crash discards a suffix of what was not synced
 //! hidden.rs        versions of transactions that were not decided when they wrote them
+//! gc.rs           what nobody may ask for any more, and how it goes
 //! keyspace.rs      user keys to engine keys, spans to bounds
 //! lookup.rs        exact reads of many keys by one cursor
 //! mvcc.rs          versions of a key: formats, point reads, scans at a timestamp
@@ -21,6 +22,7 @@ mod ballast;
 pub mod crash_engine;
 pub mod engine;
 pub mod error;
+pub mod gc;
 pub mod hidden;
 pub mod keyspace;
 pub mod lookup;
@@ -32,6 +34,7 @@ mod space;
 pub use crash_engine::CrashEngine;
 pub use engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions, WriteBatch};
 pub use error::{StorageError, StorageResult};
+pub use gc::{Garbage, Marks};
 pub use lookup::Lookup;
 pub use rocks_engine::{RocksEngine, RocksOptions};
 pub use row_cache::RowCache;

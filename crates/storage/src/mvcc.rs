@@ -24,6 +24,7 @@
 
 use crate::engine::{Cf, EngineIterator, EngineReader, IterOptions};
 use crate::error::{StorageError, StorageResult};
+use crate::gc::Run;
 use crate::hidden::{Fate, Fates, decode_hidden, is_hidden};
 use crate::keyspace::{SUFFIX, decode_key, encode_key, span_bounds, version_timestamp};
 use crate::lookup::{Ascending, is_many};
@@ -115,6 +116,11 @@ fn settled(
     let decided = fates.and_then(|fates| fates.committed(mark.start));
     let value = value.map(Bytes::copy_from_slice);
     Ok(decided.map(|commit| Version { commit, start: mark.start, value }))
+}
+
+/// Whether a version's stored bytes are those of a deletion.
+pub(crate) fn is_deletion(stored: &[u8]) -> bool {
+    stored.get(1) == Some(&DELETION)
 }
 
 /// Reads versions of single keys, from the moment of its creation or later.
@@ -313,14 +319,35 @@ pub fn newest(reader: &dyn EngineReader, key: &Key) -> StorageResult<Option<Vers
 
 /// A scan of `span` as of one timestamp, in either direction, over a cursor of its own. Deletions
 /// are left out.
+///
+/// A table that is used as a queue has many deleted keys side by side. The scan tells of the longest
+/// such run, and leaps over runs that it is told of.
 pub struct Scan<'a> {
     cursor: Box<dyn EngineIterator + 'a>,
     at: Timestamp,
     reverse: bool,
     fates: Option<&'a dyn Fates>,
+    /// Runs of keys that a reader at `at` sees nothing of.
+    leaps: Vec<Run>,
+    /// Versions stepped over.
+    steps: u64,
+    /// The run of deleted keys that the scan is in, and the longest before it.
+    run: Option<Run>,
+    longest: Option<Run>,
 }
 
 impl<'a> Scan<'a> {
+    /// `leaps`: keys that were all deleted at or before `at`, and not written since.
+    pub fn with_leaps(
+        reader: &'a dyn EngineReader,
+        span: &Span,
+        at: Timestamp,
+        reverse: bool,
+        leaps: Vec<Run>,
+    ) -> Self {
+        Self { leaps, ..Self::new(reader, span, at, reverse) }
+    }
+
     pub fn new(reader: &'a dyn EngineReader, span: &Span, at: Timestamp, reverse: bool) -> Self {
         let (lower, upper) = span_bounds(span);
         let options = IterOptions { lower: Some(lower), upper, ..IterOptions::default() };
@@ -330,7 +357,8 @@ impl<'a> Scan<'a> {
         } else {
             cursor.seek_to_first();
         }
-        Self { cursor, at, reverse, fates: None }
+        let leaps = Vec::new();
+        Self { cursor, at, reverse, fates: None, leaps, steps: 0, run: None, longest: None }
     }
 
     /// Asks `fates` about hidden versions; without, none is seen.
@@ -349,14 +377,19 @@ impl<'a> Scan<'a> {
     /// Of the disk, or `Corruption`.
     pub fn next_row(&mut self) -> StorageResult<Option<(Key, Version)>> {
         while self.cursor.valid() {
+            if !self.leaps.is_empty() && self.leap() {
+                continue;
+            }
             let row = if self.reverse { self.back()? } else { self.forward()? };
             if let Some((key, version)) = row
                 && version.value.is_some()
             {
+                self.end_run();
                 return Ok(Some((key, version)));
             }
         }
         self.cursor.status()?;
+        self.end_run();
         Ok(None)
     }
 
@@ -378,23 +411,85 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
+    /// Versions stepped over so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The longest run of neighbouring keys that are deleted for every reader at or above its
+    /// newest tombstone: of what was read so far.
+    pub fn longest_run(&mut self) -> Option<Run> {
+        self.end_run();
+        self.longest.take()
+    }
+
+    /// Leaves the run that the cursor stands in, if it is one of those to leap over.
+    fn leap(&mut self) -> bool {
+        let at = self.cursor.key();
+        let stands_in = |run: &&Run| {
+            at >= run.start.as_slice() && (at < run.end.as_slice() || at.starts_with(&run.end))
+        };
+        let Some(run) = self.leaps.iter().filter(stands_in).max_by_key(|run| run.tombstones) else {
+            return false;
+        };
+        match self.reverse {
+            // Below every version of the first key, above every one of the last.
+            true => self.cursor.seek_for_prev(&run.start),
+            false => self.cursor.seek(&[run.end.as_slice(), &[0xff; SUFFIX + 1]].concat()),
+        }
+        self.steps += 1;
+        let run = run.clone();
+        self.extend_run(run);
+        true
+    }
+
+    fn extend_run(&mut self, by: Run) {
+        match &mut self.run {
+            Some(run) => run.join(&by),
+            None => self.run = Some(by),
+        }
+    }
+
+    /// The key that was just read was not deleted, or not for everybody.
+    fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        if self.longest.as_ref().is_none_or(|longest| longest.tombstones < run.tombstones) {
+            self.longest = Some(run);
+        }
+    }
+
+    /// What was read of one key. `newest`: no newer version was met.
+    fn note(&mut self, encoded: Vec<u8>, found: Option<&Version>, newest: bool) {
+        match found {
+            Some(Version { value: None, commit, .. }) if newest => {
+                self.extend_run(Run::new(encoded, *commit));
+            }
+            Some(_) | None => self.end_run(),
+        }
+    }
+
     /// Stands on the newest version of a key; leaves on the newest version of the next one.
     fn forward(&mut self) -> StorageResult<Option<(Key, Version)>> {
         let (key, prefix) = decode_key(self.cursor.key())?;
         let encoded = self.cursor.key()[..prefix].to_vec();
         let mut found = None;
+        let mut newest = true;
         let mut steps = 0;
         let own = self.has_own();
         while self.on(&encoded) {
             let commit = version_timestamp(self.cursor.key());
+            newest &= found.is_some() || commit <= self.at;
             if found.is_none() && (own || commit <= self.at) {
                 found = seen(self.fates, commit, self.cursor.value(), self.at)?;
+                // What is hidden may show to later readers.
+                newest &= found.is_some();
                 if found.is_some() {
                     steps = 0;
                 }
             }
             self.cursor.next();
             steps += 1;
+            self.steps += 1;
             if steps >= STEPS_MAX && self.on(&encoded) {
                 // Past the versions that are too new, or past the rest of the key.
                 let to = if found.is_none() { self.at } else { Timestamp::ZERO };
@@ -404,6 +499,7 @@ impl<'a> Scan<'a> {
                 steps = 0;
             }
         }
+        self.note(encoded, found.as_ref(), newest);
         Ok(found.map(|version| (key, version)))
     }
 
@@ -412,24 +508,32 @@ impl<'a> Scan<'a> {
         let (key, prefix) = decode_key(self.cursor.key())?;
         let encoded = self.cursor.key()[..prefix].to_vec();
         let mut found = None;
+        let mut newest = true;
         let mut steps = 0;
         let own = self.has_own();
         while self.on(&encoded) {
             let commit = version_timestamp(self.cursor.key());
+            self.steps += 1;
             if commit > self.at && !own {
                 // Everything before it is newer still.
+                newest = false;
                 self.leave_backwards(&encoded, steps);
                 break;
             }
             if steps >= STEPS_MAX && !own {
                 found = self.newest_here(&encoded)?;
+                // Whether it is the newest was not looked at.
+                newest = false;
                 self.leave_backwards(&encoded, steps);
                 break;
             }
-            found = seen(self.fates, commit, self.cursor.value(), self.at)?.or(found);
+            let here = seen(self.fates, commit, self.cursor.value(), self.at)?;
+            newest = here.is_some();
+            found = here.or(found);
             self.cursor.prev();
             steps += 1;
         }
+        self.note(encoded, found.as_ref(), newest);
         Ok(found.map(|version| (key, version)))
     }
 

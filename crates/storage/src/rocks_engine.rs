@@ -10,20 +10,30 @@
 use crate::ballast::Ballast;
 use crate::engine::{BatchOp, Cf, Engine, EngineIterator, EngineReader, IterOptions, WriteBatch};
 use crate::error::{StorageError, StorageResult};
+use crate::gc::{Filter, Garbage};
 use crate::keyspace;
 use crate::row_cache::RowCache;
 use crate::space::{Space, space_of};
 use bytes::Bytes;
+use rocksdb::compaction_filter::CompactionFilter;
+use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
-    DBCompressionType, DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, LogLevel,
-    MultiThreaded, Options, ReadOptions, SliceTransform, SnapshotWithThreadMode, WriteOptions,
+    CompactOptions, CompactionDecision, DBCompressionType, DBRawIteratorWithThreadMode,
+    DBRecoveryMode, DBWithThreadMode, LogLevel, MultiThreaded, Options, ReadOptions,
+    SliceTransform, SnapshotWithThreadMode, WriteOptions,
 };
+use std::ffi::CStr;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 type Db = DBWithThreadMode<MultiThreaded>;
+
+/// Files with versions are compacted at this age, if nothing else made them: garbage that has come
+/// into being since goes then.
+const FILE_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Limits of one store.
 #[derive(Clone, Debug)]
@@ -59,6 +69,7 @@ pub struct RocksEngine {
     cache: Cache,
     rows: RowCache,
     dir: PathBuf,
+    garbage: Arc<Garbage>,
     /// How the room on the disk is found out.
     measure: fn(&Path) -> Option<Space>,
 }
@@ -72,9 +83,16 @@ impl RocksEngine {
         let space = space_of(dir).or_else(|| space_of(dir.parent()?));
         let options = &options.clone().fit(space);
         let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
+        let garbage = Arc::<Garbage>::default();
         let families = || {
             Cf::ALL.into_iter().map(|cf| {
-                ColumnFamilyDescriptor::new(cf.name(), family_options(cf, &cache, options))
+                let mut family = family_options(cf, &cache, options);
+                if let Cf::Data | Cf::Txn = cf {
+                    let garbage = garbage.clone();
+                    family.set_compaction_filter_factory(FilterFactory { garbage, cf });
+                    family.set_periodic_compaction_seconds(FILE_AGE_MAX.as_secs());
+                }
+                ColumnFamilyDescriptor::new(cf.name(), family)
             })
         };
         let ballast = Ballast::new(dir, options.wal_bytes_max);
@@ -88,7 +106,10 @@ impl RocksEngine {
         })?;
         ballast.keep(space_of(dir).map_or(0, |space| space.available));
         let rows = RowCache::new(options.row_cache_bytes);
-        Ok(Self { db: Arc::new(db), cache, rows, dir: dir.to_owned(), measure: space_of })
+        let dir = dir.to_owned();
+        let engine = Self { db: Arc::new(db), cache, rows, dir, garbage, measure: space_of };
+        engine.garbage.load(&engine)?;
+        Ok(engine)
     }
 
     /// The sum of a property over all families.
@@ -157,7 +178,7 @@ fn family_options(cf: Cf, cache: &Cache, options: &RocksOptions) -> Options {
             family.set_prefix_extractor(SliceTransform::create(
                 "shanghai.user_key",
                 without_suffix,
-                Some(has_suffix),
+                Some(keyspace::has_suffix),
             ));
             family.set_memtable_prefix_bloom_ratio(0.05);
             family.set_compression_type(DBCompressionType::Lz4);
@@ -181,12 +202,6 @@ fn family_options(cf: Cf, cache: &Cache, options: &RocksOptions) -> Options {
 
 fn without_suffix(key: &[u8]) -> &[u8] {
     &key[..key.len() - keyspace::SUFFIX]
-}
-
-/// Engine keys of data and txn are groups of nine bytes and a suffix of eight; bounds made by
-/// `encode_key` have no suffix and no part in the filters.
-fn has_suffix(key: &[u8]) -> bool {
-    key.len() % 9 == keyspace::SUFFIX
 }
 
 fn classify(error: rocksdb::Error) -> StorageError {
@@ -338,6 +353,17 @@ impl Engine for RocksEngine {
         space.is_nearly_full(self.of_all("rocksdb.cur-size-all-mem-tables"))
     }
 
+    fn garbage(&self) -> &Garbage {
+        &self.garbage
+    }
+
+    fn compact(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<()> {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        self.db.compact_range_cf_opt(&handle(&self.db, cf), Some(start), Some(end), &options);
+        Ok(())
+    }
+
     fn metrics(&self) -> Vec<(&'static str, u64)> {
         let of_all = |property| self.of_all(property);
         let (row_cache_bytes, row_cache_hits) = self.rows.metrics();
@@ -351,12 +377,47 @@ impl Engine for RocksEngine {
                 "storage_pending_compaction_bytes",
                 of_all("rocksdb.estimate-pending-compaction-bytes"),
             ),
+            ("storage_garbage_dropped", self.garbage.dropped()),
+            ("storage_versions_stepped_over", self.garbage.stepped()),
+            ("storage_gc_threshold_ms", self.garbage.threshold().physical_ms()),
             ("storage_keys_estimated", of_all("rocksdb.estimate-num-keys")),
         ]
     }
 }
 
-/// A snapshot that keeps its database open.
+/// Makes the filter of each compaction of a family.
+struct FilterFactory {
+    garbage: Arc<Garbage>,
+    cf: Cf,
+}
+
+impl CompactionFilterFactory for FilterFactory {
+    type Filter = Filter;
+
+    fn create(&mut self, _: CompactionFilterContext) -> Filter {
+        Filter::new(self.garbage.clone(), self.cf)
+    }
+
+    fn name(&self) -> &CStr {
+        c"shanghai.garbage"
+    }
+}
+
+impl CompactionFilter for Filter {
+    fn filter(&mut self, _level: u32, key: &[u8], value: &[u8]) -> CompactionDecision {
+        match self.drops(key, value) {
+            true => CompactionDecision::Remove,
+            false => CompactionDecision::Keep,
+        }
+    }
+
+    fn name(&self) -> &CStr {
+        c"shanghai.garbage"
+    }
+}
+
+/// A snapshot that keeps its database open. A compaction may drop what garbage collection lets go
+/// even from under it: readers ask for the threshold when their cursors stand.
 struct RocksSnapshot {
     /// Released in `drop`, before `db`.
     snapshot: ManuallyDrop<SnapshotWithThreadMode<'static, Db>>,

@@ -39,6 +39,8 @@ struct State {
     last: Timestamp,
     nearly_full: bool,
     boundaries: BTreeSet<Key>,
+    /// Reads below are refused.
+    threshold: Timestamp,
 }
 
 struct Shared {
@@ -81,6 +83,11 @@ impl MemoryKv {
     pub fn boundaries(&self) -> Vec<Key> {
         self.shared.state.lock().boundaries.iter().cloned().collect()
     }
+
+    /// From now on reads below `threshold` are refused, as if what they would see were gone.
+    pub fn forget_below(&self, threshold: Timestamp) {
+        self.shared.state.lock().threshold = threshold;
+    }
 }
 
 impl Shared {
@@ -100,6 +107,13 @@ impl Shared {
 }
 
 impl State {
+    fn refuse_old(&self, at: Timestamp) -> KvResult<()> {
+        match at >= self.threshold {
+            true => Ok(()),
+            false => Err(KvError::SnapshotTooOld { at }),
+        }
+    }
+
     fn newest(&self, key: &Key) -> Option<(Timestamp, TxnId, Option<Value>)> {
         let (commit, (start, value)) = self.versions.get(key)?.last_key_value()?;
         Some((*commit, *start, value.clone()))
@@ -210,7 +224,7 @@ impl KvStore for MemoryKv {
             options,
             shared: self.shared.clone(),
             own: Mutex::new(Own {
-                snapshot: None,
+                snapshot: options.as_of,
                 buffer: WriteBuffer::default(),
                 reads: ReadSet::default(),
                 ended: false,
@@ -276,7 +290,7 @@ struct MemoryTransaction {
 impl MemoryTransaction {
     fn timestamp(&self, at: ReadAt) -> Timestamp {
         match at {
-            ReadAt::Latest => Timestamp::MAX,
+            ReadAt::Latest => self.options.as_of.unwrap_or(Timestamp::MAX),
             ReadAt::Snapshot => {
                 let mut own = self.own.lock();
                 *own.snapshot.get_or_insert_with(|| self.shared.draw(&mut self.shared.state.lock()))
@@ -382,7 +396,8 @@ impl KvTransaction for MemoryTransaction {
     async fn begin_statement(&self) -> KvResult<Timestamp> {
         self.alive()?;
         let mut own = self.own.lock();
-        let keep = self.options.isolation != IsolationLevel::ReadCommitted;
+        let keep =
+            self.options.isolation != IsolationLevel::ReadCommitted || self.options.as_of.is_some();
         let snapshot = match own.snapshot.filter(|_| keep) {
             Some(snapshot) => snapshot,
             None => self.shared.draw(&mut self.shared.state.lock()),
@@ -399,6 +414,7 @@ impl KvTransaction for MemoryTransaction {
         let at = self.timestamp(at);
         let mut own = self.own.lock();
         let state = self.shared.state.lock();
+        state.refuse_old(at)?;
         self.note(&mut own, &state, Span::point(key.clone()), at);
         Ok(state.read(key, at))
     }
@@ -416,6 +432,7 @@ impl KvTransaction for MemoryTransaction {
         let at = self.timestamp(options.read_at);
         let mut own = self.own.lock();
         let state = self.shared.state.lock();
+        state.refuse_old(at)?;
         let page = own.buffer.merge(span, &options, state.scan(span, &options, at));
         self.note(&mut own, &state, covered_span(span, options.reverse, page.rest.as_ref()), at);
         Ok(page)

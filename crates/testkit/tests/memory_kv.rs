@@ -19,7 +19,7 @@ fn value(text: &'static str) -> Value {
 }
 
 async fn begin(store: &MemoryKv, isolation: IsolationLevel) -> Arc<dyn KvTransaction> {
-    let txn = store.begin(TxnOptions { isolation, read_only: false }).await.unwrap();
+    let txn = store.begin(TxnOptions { isolation, ..TxnOptions::default() }).await.unwrap();
     txn.begin_statement().await.unwrap();
     txn
 }

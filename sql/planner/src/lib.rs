@@ -35,6 +35,8 @@ pub struct Statement {
     /// Characters of the whole query string before `text`: added to positions of errors.
     pub offset: u32,
     pub(crate) ast: Arc<ast::Stmt>,
+    /// AS OF SYSTEM TIME, if it stands in it.
+    pub(crate) as_of: Option<Arc<str>>,
 }
 
 /// What names and types mean to the session that asks.

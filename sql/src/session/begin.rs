@@ -101,6 +101,9 @@ impl Session {
         if self.txn.block == Block::None && self.txn.kv.is_none() {
             self.start_transaction(now_micros());
         }
+        if let Some(text) = &plan.planned.as_of {
+            Box::pin(self.read_past(text)).await?;
+        }
         if self.txn.read_only && plan.planned.plan.writes() {
             return Err(SqlError::new(
                 "25006",
@@ -131,6 +134,9 @@ impl Session {
     ) -> SqlResult<Arc<ExecContext>> {
         let kv = self.open_transaction(plan).await?;
         let snapshot = kv.begin_statement().await?;
+        if self.txn.as_of.is_some() {
+            Box::pin(self.refuse_changed_since(&*kv, plan)).await?;
+        }
         self.txn.snapshot_catalog.get_or_insert_with(|| plan.catalog.clone());
         let types = match &self.txn.types {
             Some(types) => types.clone(),

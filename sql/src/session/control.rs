@@ -17,6 +17,7 @@ impl Session {
     pub(super) async fn control(&mut self, plan: &TxnPlan) -> SqlResult<Outcome> {
         let tag = match plan {
             TxnPlan::Begin(modes) => self.begin(modes)?,
+            TxnPlan::BeginPast { modes, as_of } => self.begin_past(modes, as_of).await?,
             TxnPlan::Commit { chain } => self.commit_command(*chain).await?,
             TxnPlan::Rollback { chain } => self.rollback_command(*chain).await?,
             TxnPlan::Savepoint(name) => self.savepoint(name)?,
@@ -81,7 +82,7 @@ impl Session {
         };
     }
 
-    fn begin(&mut self, modes: &TxnModes) -> SqlResult<&'static str> {
+    pub(super) fn begin(&mut self, modes: &TxnModes) -> SqlResult<&'static str> {
         match self.txn.block {
             Block::Explicit => {
                 self.core.notice(SqlError::warning(
@@ -117,7 +118,8 @@ impl Session {
             self.txn.isolation = isolation;
         }
         if let Some(read_only) = modes.read_only {
-            if self.txn.read_only && !read_only && self.txn.snapshot_catalog.is_some() {
+            let too_late = self.txn.snapshot_catalog.is_some() || self.txn.as_of.is_some();
+            if self.txn.read_only && !read_only && too_late {
                 return Err(SqlError::new(
                     "25001",
                     "transaction read-write mode must be set before any query",
@@ -410,4 +412,9 @@ impl Session {
 
 fn no_block(command: &str) -> SqlError {
     SqlError::new("25P01", format!("{command} can only be used in transaction blocks"))
+}
+
+/// BEGIN AS OF SYSTEM TIME where something was read already.
+pub(super) fn begin_conflict() -> SqlError {
+    SqlError::new("25001", "BEGIN AS OF SYSTEM TIME must be called before any query")
 }

@@ -8,6 +8,7 @@
 //! point.rs        one row by its key, the shortest way
 //! statement.rs    running a plan: retries, time-outs, cancel
 //! lost_race.rs    40001: begin again, or say why not
+//! past.rs         AS OF SYSTEM TIME
 //! control.rs      BEGIN, COMMIT, SAVEPOINT, ...
 //! command.rs      SET, SHOW, PREPARE, DISCARD, ...
 //! cursor.rs       DECLARE, FETCH, CLOSE
@@ -27,6 +28,7 @@ mod cursor;
 mod facts;
 pub(crate) mod limits;
 mod lost_race;
+mod past;
 mod planning;
 mod point;
 mod ranges;

@@ -293,7 +293,7 @@ impl Session {
         VersionedPlan {
             read_tables: read_tables(&planned, &shared_tables, catalog),
             shared_tables,
-            point: PointPlan::of(&planned.plan),
+            point: PointPlan::of(&planned),
             planned,
             made_for: PlanKey {
                 catalog: catalog.version(),

@@ -19,7 +19,7 @@ use crate::table_code::TableCode;
 use core_domain::{ConsistencyLevel, Guarantee};
 use datum::Datum;
 use expr::Expr;
-use planner::{Access, OltpPlan, Plan};
+use planner::{Access, OltpPlan, Plan, Planned};
 use std::sync::{Arc, OnceLock};
 
 /// A plan that is one read by key: what remains to be done when the parameters are known.
@@ -38,9 +38,9 @@ enum Source {
 }
 
 impl PointPlan {
-    /// `None` if `plan` is more than that.
-    pub fn of(plan: &Plan) -> Option<Self> {
-        let Plan::Oltp(plan) = plan else { return None };
+    /// `None` if `planned` is more than that, or reads the past.
+    pub fn of(planned: &Planned) -> Option<Self> {
+        let Planned { plan: Plan::Oltp(plan), as_of: None, .. } = planned else { return None };
         let OltpPlan {
             table: Some(_),
             access: Access::PkGet { key },

@@ -256,6 +256,11 @@ impl Session {
         if self.txn.block == Block::None {
             self.start_transaction(now_micros());
         }
+        if self.txn.as_of.is_some() {
+            let tag = prepared.plan().planned.tag.0;
+            let message = format!("cannot execute {tag} in a read-only transaction");
+            return Err(SqlError::new("25006", message));
+        }
         let kv = self.txn.open(&self.server).await?;
         self.core.txn_id.store(kv.id().0, Ordering::Relaxed);
         if self.txn.snapshot_catalog.is_none() {

@@ -13,7 +13,9 @@
 use crate::server::Server;
 use crate::table_locks::TableGuards;
 use catalog::Catalog;
-use core_domain::{IsolationLevel, KvResult, KvTransaction, SavepointId, Span, TxnOptions};
+use core_domain::{
+    IsolationLevel, KvResult, KvTransaction, SavepointId, Span, Timestamp, TxnOptions,
+};
 use datum::TypeContext;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -37,6 +39,9 @@ pub(crate) struct Transaction {
     pub kv: Option<Arc<dyn KvTransaction>>,
     pub isolation: IsolationLevel,
     pub read_only: bool,
+    /// AS OF SYSTEM TIME: the moment that is read, and how it was asked for.
+    pub as_of: Option<Timestamp>,
+    pub as_of_text: Option<Arc<str>>,
     pub savepoints: Vec<Savepoint>,
     /// Microseconds since 1970: `now()`.
     pub started_at: i64,
@@ -89,7 +94,8 @@ impl Transaction {
         if let Some(kv) = &self.kv {
             return Ok(kv.clone());
         }
-        let options = TxnOptions { isolation: self.isolation, read_only: self.read_only };
+        let (isolation, read_only, as_of) = (self.isolation, self.read_only, self.as_of);
+        let options = TxnOptions { isolation, read_only, as_of };
         let kv = server.kv.begin(options).await?;
         server.opened(&kv);
         self.kv = Some(kv.clone());

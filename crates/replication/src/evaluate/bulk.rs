@@ -201,6 +201,7 @@ impl Place<'_> {
             let span = &admission.descriptor.span;
             (state.view(None), self.may_have_intents(&mut state, span))
         };
+        self.refuse_forgotten(txn)?;
         let foreign = self.locked_by_others(txn, keys);
         if may_have_intents {
             let written = keys.iter().map(|key| (key, part.mode));
@@ -252,8 +253,10 @@ impl Place<'_> {
             if part.absent && newest.as_ref().is_some_and(|version| version.value.is_some()) {
                 return Ok(Step::Answer(RangeResponse::Present { key: write.key.clone() }));
             }
+            let collected = newest.is_none();
             let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));
-            let changed = write.seen.is_some_and(|seen| seen != commit)
+            let lost = |seen| seen != commit && !(collected && self.was_collected(txn, seen));
+            let changed = write.seen.is_some_and(lost)
                 || part.snapshot.is_some_and(|snapshot| commit > snapshot);
             if changed {
                 return Err(KvError::Conflict { key: write.key.clone(), other: start }.into());

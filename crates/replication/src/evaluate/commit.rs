@@ -136,6 +136,7 @@ impl Place<'_> {
         writes: &[Write],
         locked: &[LockedKey],
     ) -> Result<Timestamp, Obstacle> {
+        self.refuse_forgotten(txn)?;
         self.evaluator.refuse_growth(writes)?;
         {
             let locks = self.evaluator.locks.lock();
@@ -174,10 +175,14 @@ impl Place<'_> {
                     }
                 }
             }
+            let collected = newest.is_none();
             let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));
             // Who holds the key alone lets others change the rest of its row, not remove it.
             let may_change = mode == LockMode::KeyShare && there;
-            let lost = seen.is_some_and(|seen| seen != commit) && !may_change;
+            let lost = seen.is_some_and(|seen| {
+                let only_collected = collected && self.was_collected(txn, seen);
+                seen != commit && !may_change && !only_collected
+            });
             if lost && !is_planted(PlantedBug::CommitTrustsLocks) {
                 return Err(KvError::Conflict { key: key.clone(), other: start }.into());
             }

@@ -10,10 +10,13 @@
 //! A record leaves when its entry is applied, certainly never will be, or leadership is lost;
 //! never on a timeout.
 
+use super::dead_runs::DeadRuns;
 use core_domain::{Key, Span, Timestamp, TxnId};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use storage::gc::Run;
+use storage::keyspace::decode_key;
 use tokio::sync::Semaphore;
 
 pub(super) struct Flight {
@@ -44,6 +47,8 @@ pub(super) struct Flights {
     many: Vec<Many>,
     /// What becomes of large transactions: on no key, one at a time for each.
     deciding: Vec<Arc<Flight>>,
+    /// What scans leap over, as long as no entry writes to it.
+    pub dead: DeadRuns,
 }
 
 struct Many {
@@ -94,6 +99,7 @@ impl Flights {
     /// Records a part on its keys, which ascend and are not in flight.
     pub fn take_off_many(&mut self, flight: &Arc<Flight>, keys: Arc<[Key]>) {
         if !keys.is_empty() {
+            keys.iter().for_each(|key| self.dead.wrote(key));
             self.many.push(Many { flight: flight.clone(), keys });
         }
     }
@@ -128,10 +134,26 @@ impl Flights {
         self.over(span).find(|flight| flight.min_commit <= at && flight.txn != txn)
     }
 
+    /// A flight of a transaction that began before `before`.
+    pub fn of_before(&self, before: Timestamp) -> Option<&Arc<Flight>> {
+        self.by_key.values().find(|flight| Timestamp(flight.txn.0) < before)
+    }
+
+    /// Lets scans leap over `run`, if nothing was written to it since `moment` or is about to be.
+    pub fn remember_dead(&mut self, run: Run, moment: u64) {
+        let (Ok((start, _)), Ok((end, _))) = (decode_key(&run.start), decode_key(&run.end)) else {
+            return;
+        };
+        if self.under(&Span::new(start, end.next()), Timestamp::MAX).is_none() {
+            self.dead.record(run, moment);
+        }
+    }
+
     /// # Panics
     /// If another flight is on one of the keys: evaluation must have waited for it.
     pub fn take_off<'a>(&mut self, flight: &Arc<Flight>, keys: impl Iterator<Item = &'a Key>) {
         for key in keys {
+            self.dead.wrote(key);
             if let Some(other) = self.by_key.insert(key.clone(), flight.clone()) {
                 assert!(
                     Arc::ptr_eq(&other, flight),
@@ -145,12 +167,15 @@ impl Flights {
 
     pub fn land<'a>(&mut self, flight: &Arc<Flight>, keys: impl Iterator<Item = &'a Key>) {
         for key in keys {
+            self.dead.wrote(key);
             // After a loss of leadership the key may be in flight for somebody else.
             if self.by_key.get(key).is_some_and(|on| Arc::ptr_eq(on, flight)) {
                 self.by_key.remove(key);
             }
         }
-        self.many.retain(|many| !Arc::ptr_eq(&many.flight, flight));
+        for many in self.many.extract_if(.., |many| Arc::ptr_eq(&many.flight, flight)) {
+            many.keys.iter().for_each(|key| self.dead.wrote(key));
+        }
         self.deciding.retain(|deciding| !Arc::ptr_eq(deciding, flight));
         flight.landed.close();
     }
@@ -167,6 +192,7 @@ impl Flights {
 
     /// Leadership is lost: every record leaves, and who waited looks again.
     pub fn clear(&mut self) {
+        self.dead.clear();
         for flight in std::mem::take(&mut self.by_key).into_values() {
             flight.landed.close();
         }

@@ -162,6 +162,7 @@ impl Gate {
                 locked.clone_from(spans[0]);
             }
             // One that is handing over has kept its locks so far, too.
+            left.flights.dead.clear();
             (left.term != 0 || left.handed_over != 0, left.max_ts, left.undrawn)
         };
         let mut state = self.state.lock();

@@ -40,10 +40,12 @@ impl Place<'_> {
             }
             let taken = || keys.iter().zip(&held).filter(|(_, held)| **held).map(|(key, _)| key);
             let (flight, view) = {
-                let state = self.gate.state.lock();
+                let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     continue;
                 }
+                // Whoever gets past a lock that was lost commits above: `was_collected` counts on it.
+                state.raise(Timestamp(txn.0));
                 (state.latched(taken()), state.view(None))
             };
             if let Some(flight) = flight {
@@ -213,6 +215,10 @@ impl Place<'_> {
             }
             let value = newest.and_then(|version| version.value);
             values.push(LockedValue::Locked { value, committed_at });
+        }
+        if let Some(snapshot) = snapshot {
+            // A tombstone above it, which would be a conflict, may be gone.
+            self.refuse_old(snapshot)?;
         }
         tracing::trace!(range = %admission.descriptor.range, %txn, keys = keys.len(), "locked");
         Ok(Ok(values))

@@ -21,6 +21,8 @@
 //! hand_over.rs   locks go along to the next leader   under rule 2
 //! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
 //! erase.rs       Erase: all versions of what nothing refers to any more
+//! garbage.rs     Report, MoveMarks, FindIntents: what garbage collection may drop
+//! dead_runs.rs   runs of deleted keys that scans leap over
 //! oracle.rs      Draw                      under rule 12
 //! ```
 //!
@@ -42,9 +44,11 @@ mod advisory;
 mod async_commit;
 mod bulk;
 mod commit;
+mod dead_runs;
 mod deadlock;
 mod erase;
 mod flight;
+mod garbage;
 mod gate;
 mod group;
 mod hand_over;
@@ -75,6 +79,7 @@ pub use request::{
     AsyncPrewrite, ForeignIntent, LockedKey, RangeError, RangeRequest, RangeResponse,
     ValidatedCommit, Write,
 };
+pub use storage::Marks;
 
 use crate::descriptor::RangeDescriptor;
 use crate::error::ReplicationError;
@@ -82,6 +87,7 @@ use crate::observer::Observer;
 use async_trait::async_trait;
 use core_domain::{Clock, Key, KvError, KvResult, RangeId, Span, Timestamp};
 use deadlock::WaitGraph;
+use garbage::Reports;
 use gate::Gate;
 use oracle::Oracle;
 use parking_lot::{Mutex, RwLock};
@@ -89,7 +95,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use storage::Engine;
+use storage::{Engine, gc};
 
 /// A transaction that was not heard of for so long is taken for dead: its locks are freed, and its
 /// intents rolled back by whoever meets them.
@@ -97,6 +103,9 @@ pub const TXN_EXPIRY: Duration = Duration::from_secs(5);
 
 /// How often the room on the disk is looked at.
 const DISK_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether tombstones can go.
+const COLLECTION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Fresh timestamps for a new leader; implemented by the layer that can reach the oracle.
 #[async_trait]
@@ -117,6 +126,8 @@ pub struct Evaluator {
     source: OnceLock<Arc<dyn TimestampSource>>,
     /// As of a moment ago.
     disk_nearly_full: AtomicBool,
+    /// Who holds the marks back, at the system range's leader.
+    reports: Mutex<Reports>,
 }
 
 impl Evaluator {
@@ -130,6 +141,7 @@ impl Evaluator {
             gates: RwLock::default(),
             source: OnceLock::new(),
             disk_nearly_full: AtomicBool::new(false),
+            reports: Mutex::default(),
         })
     }
 
@@ -139,6 +151,7 @@ impl Evaluator {
             return;
         }
         tokio::spawn(watch_disk(Arc::downgrade(self)));
+        tokio::spawn(collect_garbage(Arc::downgrade(self)));
         let evaluator = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
@@ -218,6 +231,11 @@ impl Evaluator {
                 Box::pin(at.scan(&span, timestamp, reverse, rows_max, bytes_max, own)).await
             }
             RangeRequest::Erase { span } => Box::pin(at.erase(span)).await,
+            RangeRequest::Report { node, oldest } => Box::pin(at.report(node, oldest)).await,
+            RangeRequest::MoveMarks { wanted, silence_max } => {
+                Box::pin(at.move_marks(wanted, silence_max)).await
+            }
+            RangeRequest::FindIntents { before } => Box::pin(at.find_intents(before)).await,
             RangeRequest::Draw { count } => {
                 Box::pin(at.draw(count)).await.map(RangeResponse::Drawn)
             }
@@ -251,6 +269,31 @@ impl Evaluator {
         self.oracle.try_draw(system, 1)
     }
 
+    /// Lets this node's engine drop what lies below `marks`, and refuse to read there.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub async fn raise_marks(&self, marks: Marks) -> KvResult<()> {
+        let engine = self.engine.clone();
+        let raised = tokio::task::spawn_blocking(move || gc::raise(&*engine, marks)).await;
+        raised.map_err(|error| KvError::Internal(error.to_string()))?.map_err(KvError::from)
+    }
+
+    /// As far as this node's engine drops, and refuses to read.
+    pub fn marks(&self) -> Marks {
+        self.engine.garbage().marks()
+    }
+
+    /// Drops the tombstones that may go by now; how many versions went.
+    ///
+    /// # Errors
+    /// Of the disk, or what is damaged on it.
+    pub async fn collect_garbage(&self) -> KvResult<u64> {
+        let engine = self.engine.clone();
+        let collected = tokio::task::spawn_blocking(move || gc::collect(&*engine)).await;
+        collected.map_err(|error| KvError::Internal(error.to_string()))?.map_err(KvError::from)
+    }
+
     /// The waits in this node's queues. `again`: only those that the last such call has met, too.
     pub fn waits(&self, again: bool) -> Vec<WaitEdge> {
         self.locks.lock().waits(again)
@@ -276,6 +319,18 @@ impl Evaluator {
     /// When a transaction that is heard of now will be taken for dead.
     fn expiry(&self) -> Duration {
         self.clock.monotonic() + TXN_EXPIRY
+    }
+}
+
+async fn collect_garbage(evaluator: Weak<Evaluator>) {
+    loop {
+        tokio::time::sleep(COLLECTION_INTERVAL).await;
+        let Some(evaluator) = evaluator.upgrade() else { return };
+        match evaluator.collect_garbage().await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::debug!(dropped, "deleted rows are gone"),
+            Err(error) => tracing::error!(%error, "garbage collection failed"),
+        }
     }
 }
 

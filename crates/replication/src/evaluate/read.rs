@@ -1,18 +1,22 @@
 //! Reads at a timestamp, under rule 1.
 
+use super::dead_runs::DEAD_KEYS_MIN;
 use super::flight::Flight;
 use super::hidden::{View, fates};
 use super::record::{IntentReader, WriteIntent, intents_in};
-use super::{ForeignIntent, Place, RangeError, RangeResponse, check_keys, check_span};
+use super::{Admission, ForeignIntent, Place, RangeError, RangeResponse, check_keys, check_span};
 use core_domain::write_buffer::{covered_span, rest_after};
 use core_domain::{Key, ScanPage, Span, Timestamp, TxnId, Value};
 use std::sync::Arc;
 use storage::EngineReader;
+use storage::gc::Run;
 use storage::hidden::Fates;
 use storage::mvcc::{PointReader, Scan};
 
 /// Foreign intents reported at once: what a reader finishes by one entry before it looks again.
 const INTENTS_MAX: usize = 4096;
+/// Runs of so many deleted keys are told to garbage collection.
+const GARBAGE_KEYS_MIN: u64 = 1000;
 
 impl Place<'_> {
     pub(super) async fn get(
@@ -45,7 +49,9 @@ impl Place<'_> {
             if may_have_intents {
                 self.refuse_intents(keys, at)?;
             }
-            let values = match self.read_values(keys, at, &view)? {
+            let values = self.read_values(keys, at, &view)?;
+            self.refuse_old(at)?;
+            let values = match values {
                 Ok(values) => values,
                 Err(flight) => {
                     flight.landed().await;
@@ -102,21 +108,23 @@ impl Place<'_> {
         loop {
             let admission = self.admit().await?;
             check_span(&admission.descriptor, span)?;
-            let (flight, may_have_intents, view) = {
+            let (flight, may_have_intents, leaps, moment, view) = {
                 let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     continue;
                 }
                 state.raise(at);
                 let flight = state.flights.under(span, at).cloned();
-                let intents = self.may_have_intents(&mut state, &admission.descriptor.span);
-                (flight, intents, state.view(own))
+                let may_have = self.may_have_intents(&mut state, &admission.descriptor.span);
+                let dead = &state.flights.dead;
+                let leaps = if own.is_some() { Vec::new() } else { dead.leaps(at) };
+                (flight, may_have, leaps, dead.moment(), state.view(own))
             };
             if let Some(flight) = flight {
                 flight.landed().await;
                 continue;
             }
-            let want = Want { span, at, reverse, rows_max, bytes_max };
+            let want = Want { span, at, reverse, rows_max, bytes_max, leaps: &leaps };
             let page = match may_have_intents {
                 false => read_page(self.engine(), &want, &view)?,
                 true => {
@@ -125,7 +133,7 @@ impl Place<'_> {
                     let page = read_page(&*snapshot, &want, &view)?;
                     // Only where the page is: an intent that is gone leaves a trace to step over,
                     // and a page must not step over those of the whole table.
-                    let rest = page.as_ref().ok().and_then(|page| page.rest.as_ref());
+                    let rest = page.as_ref().ok().and_then(|(page, _)| page.rest.as_ref());
                     let covered = covered_span(span, reverse, rest);
                     let found = intents_in(&*snapshot, &covered, at, INTENTS_MAX)?;
                     if !found.is_empty() {
@@ -135,18 +143,61 @@ impl Place<'_> {
                     page
                 }
             };
-            let page = match page {
+            self.refuse_old(at)?;
+            let (page, stepped) = match page {
                 Ok(page) => page,
                 Err(flight) => {
                     flight.landed().await;
                     continue;
                 }
             };
+            if !leaps.is_empty() && !self.were_dead(&leaps, moment) {
+                continue;
+            }
+            if own.is_none() {
+                self.note_steps(&admission, stepped, moment);
+            }
             if self.still(&admission).await? {
                 return Ok(RangeResponse::Page(page));
             }
         }
     }
+
+    /// Whether nothing was written to what was leapt over.
+    fn were_dead(&self, leaps: &[Run], moment: Option<u64>) -> bool {
+        let state = self.gate.state.lock();
+        let untouched = |run| moment.is_some_and(|at| state.flights.dead.is_untouched(run, at));
+        leaps.iter().all(untouched)
+    }
+
+    /// Lets those who come after leap over what this scan had to step over, and garbage collection
+    /// know of it.
+    fn note_steps(&self, admission: &Admission, stepped: Stepped, moment: Option<u64>) {
+        let garbage = self.engine().garbage();
+        garbage.count_steps(stepped.versions);
+        let Some(run) = stepped.run.filter(|run| run.tombstones >= DEAD_KEYS_MIN) else { return };
+        if stepped.versions < DEAD_KEYS_MIN {
+            return;
+        }
+        if run.tombstones >= GARBAGE_KEYS_MIN {
+            garbage.note(run.clone());
+        }
+        let mut state = self.gate.state.lock();
+        if state.term != admission.term {
+            return;
+        }
+        match moment {
+            None => state.flights.dead.watch(),
+            Some(moment) => state.flights.remember_dead(run, moment),
+        }
+    }
+}
+
+/// What a scan had to pass.
+struct Stepped {
+    versions: u64,
+    /// The longest run of deleted keys.
+    run: Option<Run>,
 }
 
 /// What a scan asks for.
@@ -156,6 +207,7 @@ struct Want<'a> {
     reverse: bool,
     rows_max: u64,
     bytes_max: u64,
+    leaps: &'a [Run],
 }
 
 /// The error inside: a decision to wait for.
@@ -163,7 +215,7 @@ fn read_page(
     reader: &dyn EngineReader,
     want: &Want<'_>,
     view: &View,
-) -> Result<Result<ScanPage, Arc<Flight>>, RangeError> {
+) -> Result<Result<(ScanPage, Stepped), Arc<Flight>>, RangeError> {
     let reading = view.reading(want.at);
     let page = fill_page(reader, want, fates(&reading))?;
     let start = &want.span.start;
@@ -175,14 +227,14 @@ fn fill_page(
     reader: &dyn EngineReader,
     want: &Want<'_>,
     fates: Option<&dyn Fates>,
-) -> Result<ScanPage, RangeError> {
-    let Want { span, at, reverse, rows_max, bytes_max } = *want;
+) -> Result<(ScanPage, Stepped), RangeError> {
+    let Want { span, at, reverse, rows_max, bytes_max, leaps } = *want;
     let mut page = ScanPage::default();
     if rows_max == 0 || span.is_empty() {
         page.rest = (!span.is_empty()).then(|| span.clone());
-        return Ok(page);
+        return Ok((page, Stepped { versions: 0, run: None }));
     }
-    let mut scan = Scan::new(reader, span, at, reverse).with(fates);
+    let mut scan = Scan::with_leaps(reader, span, at, reverse, leaps.to_vec()).with(fates);
     let mut bytes = 0;
     while let Some((key, version)) = scan.next_row()? {
         let Some(value) = version.value else { continue };
@@ -193,7 +245,8 @@ fn fill_page(
             break;
         }
     }
-    Ok(page)
+    let stepped = Stepped { versions: scan.steps(), run: scan.longest_run() };
+    Ok((page, stepped))
 }
 
 pub(super) fn foreign_write(key: Key, intent: WriteIntent) -> ForeignIntent {

@@ -14,7 +14,10 @@
 //! A rolled-back record beside a key that is not the primary is a marker: a prewrite of that
 //! transaction on that key which arrives late is refused (protocol.md, rule 4).
 //!
-//! Status records are kept for ever at this stage; nothing removes them yet.
+//! Status records expire with garbage collection: those of transactions that began and committed
+//! before the mark `records`, which moves only once nothing of transactions older than it is left
+//! anywhere (garbage.rs). What such a transaction would still ask is refused. A transaction that began
+//! before, but commits after the search for leftovers, keeps its record until the next search.
 
 use core_domain::{Key, KvError, LockMode, Timestamp, TxnId, Value};
 use serde::{Deserialize, Serialize};

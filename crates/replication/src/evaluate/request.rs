@@ -6,10 +6,12 @@ use super::deadlock::{Victim, WaitEdge, WaitReport};
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
-    Generation, Key, KvError, LockMode, LockedValue, RangeId, ReadSpan, ScanPage, Span, Timestamp,
-    TxnId, TxnStatus, Value, WaitPolicy,
+    Generation, Key, KvError, LockMode, LockedValue, NodeId, RangeId, ReadSpan, ScanPage, Span,
+    Timestamp, TxnId, TxnStatus, Value, WaitPolicy,
 };
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use storage::Marks;
 
 /// One buffered write on its way into a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +119,13 @@ pub enum RangeRequest {
     /// Whether an abandoned asynchronous commit has all its intents on `keys`; it never will if it
     /// has not now → `Prewritten`, or `Status`.
     SettleSecondaries { txn: TxnId, keys: Vec<Key> },
+    /// System range only: `node` reads nothing below `oldest` → `Marks`.
+    Report { node: NodeId, oldest: Timestamp },
+    /// System range only: drops more, as far as nobody who was heard of within `silence_max` holds it
+    /// back → `Marks`.
+    MoveMarks { wanted: Marks, silence_max: Duration },
+    /// → `Done` if nothing is left in the range of transactions that began before, else `Intents`.
+    FindIntents { before: Timestamp },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +180,7 @@ pub enum RangeResponse {
         keys: Vec<Key>,
         min_commit: Timestamp,
     },
+    Marks(Marks),
 }
 
 /// Another transaction's intent that is in the way.

@@ -1,6 +1,7 @@
 //! The rules of protocol.md that bind the leader's evaluation, on a log that tests can hold back.
 
 mod async_commit;
+mod garbage;
 mod large;
 mod moves;
 mod validation;

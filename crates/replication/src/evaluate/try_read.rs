@@ -1,8 +1,8 @@
 //! A read of one key that has nothing to wait for: no future, no request.
 //!
 //! The same steps as in `read.rs`, in the same order. Whatever would make that one wait or look
-//! twice (a lease to confirm, a flight, intents somewhere in the range, keys that moved) makes this
-//! one give up.
+//! twice (a lease to confirm, a flight, intents somewhere in the range, keys that moved), or refuse
+//! to answer (a snapshot too old), makes this one give up.
 
 use super::Evaluator;
 use super::group::Group;
@@ -39,7 +39,9 @@ impl Evaluator {
         if reading.as_ref().is_some_and(|reading| reading.take_met().is_some()) {
             return None;
         }
-        let still = group.leadership() == leadership
+        let kept = at >= self.engine.garbage().threshold();
+        let still = kept
+            && group.leadership() == leadership
             && group.descriptor().generation == descriptor.generation;
         still.then_some(version)
     }

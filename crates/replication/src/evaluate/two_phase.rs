@@ -214,6 +214,8 @@ impl Place<'_> {
             }
             let on_primary = intents_on(self.engine(), &primary)?;
             let Some(own) = on_primary.write.filter(|intent| intent.txn == txn) else {
+                // Its record may have expired.
+                self.refuse_forgotten(txn)?;
                 return Err(KvError::Aborted { txn }.into());
             };
             if commit < own.min_commit {
@@ -283,6 +285,7 @@ impl Place<'_> {
         if let Some(flight) = state.latched(keys.iter()) {
             return Err(Obstacle::Flight(flight));
         }
+        let threshold = self.engine().garbage().threshold();
         let mut ops = Vec::with_capacity(2 * keys.len());
         let mut reader = IntentReader::new(self.engine(), keys.len());
         let mut taken = 0;
@@ -300,6 +303,10 @@ impl Place<'_> {
                 ops.push(intents.op(key));
             }
             match (outcome, write) {
+                // A late copy of one that was resolved long ago: its version was written then, and
+                // may be gone together with the tombstone above it.
+                (Outcome::Committed(at), Some(write))
+                    if at < write.min_commit && at <= threshold => {}
                 (Outcome::Committed(at), Some(write)) => {
                     ops.push(version_op(txn, key, at, &write.value));
                 }
@@ -423,7 +430,10 @@ impl Place<'_> {
             let admission = self.admit().await?;
             let found = self.search_record(&admission, txn)?;
             if self.still(&admission).await? {
+                // A marker that outlived the record may be of somebody who met a late copy of an intent.
+                let forgotten = Timestamp(txn.0) < self.engine().garbage().records();
                 let status = match found {
+                    Some(Outcome::RolledBack) if forgotten => TxnStatus::Unknown,
                     Some(outcome) => outcome.into(),
                     None if self.evaluator.locks.lock().is_alive(txn, self.now()) => {
                         TxnStatus::InProgress

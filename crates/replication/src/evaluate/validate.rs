@@ -231,6 +231,8 @@ impl Place<'_> {
             {
                 return Ok(Some(flight));
             }
+            // What was written and deleted after it was read may be gone.
+            self.refuse_old(read.since)?;
         }
         if may_have_intents {
             self.refuse_intents_below(&*snapshot, txn, at, reads, passed)?;

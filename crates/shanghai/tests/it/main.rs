@@ -8,6 +8,7 @@ mod conversations;
 mod crash;
 mod hostile;
 mod operations;
+mod past;
 mod pgbench;
 mod psql;
 mod scripts;

@@ -73,7 +73,24 @@ pub fn bind(statement: &Statement, context: &BindContext<'_>) -> Result<Planned>
     planned.params = params.finish().map_err(PlanError::from)?;
     planned.cacheable &= !binder.resolver.is_session_dependent();
     planned.uses = binder.uses();
+    if let Some(as_of) = &statement.as_of {
+        if !reads_only(&planned.plan) {
+            let what = format!("AS OF SYSTEM TIME in {}", planned.tag.0);
+            return Err(PlanError::unsupported(what));
+        }
+        planned.as_of = Some(as_of.clone());
+    }
     Ok(planned)
+}
+
+/// Whether the statement is one that may read the past.
+fn reads_only(plan: &Plan) -> bool {
+    match plan {
+        Plan::Oltp(_) | Plan::Query(_) | Plan::DeclareCursor(_) => true,
+        Plan::Explain(explain) => reads_only(&explain.plan.plan),
+        Plan::Copy(copy) => !matches!(copy.direction, crate::plan::CopyDirection::From(_)),
+        _ => false,
+    }
 }
 
 pub(crate) struct Binder<'a> {
@@ -273,7 +290,8 @@ impl<'a> Binder<'a> {
 
 /// A plan that returns no rows and takes no parameters, not to be cached.
 pub(crate) fn planned(plan: Plan, tag: Tag) -> Planned {
-    Planned { plan, params: Vec::new(), columns: None, cacheable: false, tag, uses: Vec::new() }
+    let (params, uses) = (Vec::new(), Vec::new());
+    Planned { plan, params, columns: None, cacheable: false, tag, uses, as_of: None }
 }
 
 pub(crate) fn out_columns(rel: &Rel) -> Vec<OutColumn> {

@@ -273,7 +273,7 @@ impl Binder<'_> {
 
 fn txn_tag(txn: &TxnPlan) -> Tag {
     Tag(match txn {
-        TxnPlan::Begin(_) => "BEGIN",
+        TxnPlan::Begin(_) | TxnPlan::BeginPast { .. } => "BEGIN",
         TxnPlan::Commit { .. } => "COMMIT",
         TxnPlan::Rollback { .. } | TxnPlan::RollbackTo(_) => "ROLLBACK",
         TxnPlan::Savepoint(_) => "SAVEPOINT",

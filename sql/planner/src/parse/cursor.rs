@@ -5,6 +5,7 @@ use super::lexer::{Tok, Token, char_position};
 use crate::ast::{Ident, ObjectName, Pos};
 use crate::error::{PlanError, Result};
 use datum::keywords::{self, may_be_bare_label, may_be_name};
+use std::sync::Arc;
 
 pub struct Parser<'a> {
     pub(super) sql: &'a str,
@@ -15,11 +16,13 @@ pub struct Parser<'a> {
     depth: usize,
     /// How deep the tree is that has been built so far at this level of nesting.
     height: usize,
+    /// AS OF SYSTEM TIME, as it was met in the statement so far.
+    pub(super) as_of: Option<Arc<str>>,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(sql: &'a str, tokens: &'a [Token]) -> Self {
-        Self { sql, tokens, at: 0, base: 0, depth: 0, height: 0 }
+        Self { sql, tokens, at: 0, base: 0, depth: 0, height: 0, as_of: None }
     }
 
     pub(super) fn token(&self) -> &'a Token {

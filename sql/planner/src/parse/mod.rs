@@ -64,7 +64,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
 pub fn parse_one(sql: &str) -> Result<Statement> {
     let mut statements = parse(sql)?;
     match statements.len() {
-        0 => Ok(Statement { text: sql.into(), offset: 0, ast: Arc::new(Stmt::Empty) }),
+        0 => Ok(Statement { text: sql.into(), offset: 0, ast: Arc::new(Stmt::Empty), as_of: None }),
         1 => Ok(statements.remove(0)),
         _ => Err(crate::PlanError::syntax(
             "cannot insert multiple commands into a prepared statement",
@@ -104,12 +104,15 @@ impl Parser<'_> {
         let outer = self.base;
         let start = self.token().start;
         self.base = start;
+        let outer_as_of = self.as_of.take();
         let ast = self.nested(|p| p.statement())?;
+        let as_of = std::mem::replace(&mut self.as_of, outer_as_of);
         self.base = outer;
         Ok(Statement {
             text: self.sql[start..self.previous_end()].into(),
             offset: char_position(self.sql, start) - 1,
             ast: Arc::new(ast),
+            as_of,
         })
     }
 }

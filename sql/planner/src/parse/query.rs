@@ -4,12 +4,13 @@ use super::cursor::Parser;
 use super::lexer::Tok;
 use crate::ast::{
     ColumnDefItem, CteBody, CteDef, Distinct, Expr, ExprKind, FromItem, GroupItem, Ident,
-    IntoTable, JoinCondition, JoinType, Locking, ObjectName, Query, SampleClause, Select,
+    IntoTable, JoinCondition, JoinType, Locking, ObjectName, Pos, Query, SampleClause, Select,
     SelectItem, SetExpr, TableAlias, With,
 };
 use crate::error::Result;
 use crate::plan::{RowLockWait, SetOperator};
 use core_domain::LockMode;
+use std::sync::Arc;
 
 impl Parser<'_> {
     pub(super) fn query(&mut self) -> Result<Query> {
@@ -235,6 +236,9 @@ impl Parser<'_> {
         }
         if self.accept_word("from") {
             select.from = self.from_list()?;
+            if let Some((time, pos)) = self.as_of_system_time()? {
+                self.note_as_of(time, pos)?;
+            }
         }
         if self.accept_word("where") {
             select.filter = Some(self.expr()?);
@@ -317,6 +321,40 @@ impl Parser<'_> {
     }
 
     // ---- FROM ----
+
+    fn at_as_of(&self) -> bool {
+        self.at_words(&["as", "of", "system", "time"])
+    }
+
+    /// AS OF SYSTEM TIME and a constant, as text: an interval, a timestamp, or a number.
+    pub(super) fn as_of_system_time(&mut self) -> Result<Option<(Arc<str>, Pos)>> {
+        if !self.at_as_of() {
+            return Ok(None);
+        }
+        self.expect_words(&["as", "of", "system", "time"])?;
+        let pos = self.pos();
+        match self.peek() {
+            Tok::Str(text) | Tok::Int(text) => {
+                let text = text.as_str().into();
+                self.advance();
+                Ok(Some((text, pos)))
+            }
+            Tok::Param(_) | Tok::LParen => {
+                Err(crate::PlanError::unsupported("AS OF SYSTEM TIME with anything but a constant"))
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// A statement reads one moment.
+    fn note_as_of(&mut self, time: Arc<str>, pos: Pos) -> Result<()> {
+        if self.as_of.as_ref().is_some_and(|other| *other != time) {
+            let message = "AS OF SYSTEM TIME with several times in one statement";
+            return Err(self.error_at("0A000", format!("{message} is not supported yet"), pos));
+        }
+        self.as_of = Some(time);
+        Ok(())
+    }
 
     pub(super) fn from_list(&mut self) -> Result<Vec<FromItem>> {
         self.list(|p| p.from_item())
@@ -491,7 +529,7 @@ impl Parser<'_> {
         pos: u32,
     ) -> Result<FromItem> {
         let ordinality = self.accept_words(&["with", "ordinality"]);
-        let had_as = self.accept_word("as");
+        let had_as = !self.at_as_of() && self.accept_word("as");
         if had_as && self.peek() == &Tok::LParen {
             let columns = self.column_definitions()?;
             return Ok(FromItem::Function { calls, ordinality, alias: None, columns, pos });
@@ -546,6 +584,9 @@ impl Parser<'_> {
     }
 
     fn table_alias(&mut self) -> Result<Option<TableAlias>> {
+        if self.at_as_of() {
+            return Ok(None);
+        }
         let name: Option<Ident> = match self.accept_word("as") {
             true => Some(self.name()?),
             // SET, VALUES and the like end the clause of UPDATE and INSERT.

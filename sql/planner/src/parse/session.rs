@@ -11,10 +11,10 @@ impl Parser<'_> {
     pub(super) fn transaction(&mut self) -> Result<Stmt> {
         let plan = if self.accept_word("begin") {
             self.accept_one_of(&["work", "transaction"]);
-            TxnPlan::Begin(self.transaction_modes()?)
+            self.begin_modes()?
         } else if self.accept_word("start") {
             self.expect_word("transaction")?;
-            TxnPlan::Begin(self.transaction_modes()?)
+            self.begin_modes()?
         } else if self.at_one_of(&["commit", "end"]) {
             self.advance();
             if self.at_word("prepared") {
@@ -42,6 +42,24 @@ impl Parser<'_> {
             TxnPlan::Release(self.name()?.name)
         };
         Ok(Stmt::Txn(plan))
+    }
+
+    /// AS OF SYSTEM TIME comes first or last.
+    fn begin_modes(&mut self) -> Result<TxnPlan> {
+        let first = self.as_of_system_time()?;
+        if first.is_some() {
+            self.accept(&Tok::Comma);
+        }
+        let modes = self.transaction_modes()?;
+        let time = match first {
+            Some(time) => Some(time),
+            // The comma between was taken as one between modes.
+            None => self.as_of_system_time()?,
+        };
+        Ok(match time {
+            Some((as_of, _)) => TxnPlan::BeginPast { modes, as_of },
+            None => TxnPlan::Begin(modes),
+        })
     }
 
     fn and_chain(&mut self) -> Result<bool> {

@@ -62,6 +62,8 @@ pub struct Planned {
     pub tag: Tag,
     /// Relations the plan reads or writes, for privileges, `EXPLAIN` and dependency records.
     pub uses: Vec<RelationUse>,
+    /// AS OF SYSTEM TIME: what it reads is read as of then.
+    pub as_of: Option<std::sync::Arc<str>>,
 }
 
 /// A result column as RowDescription shows it.

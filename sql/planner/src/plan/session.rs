@@ -6,6 +6,11 @@ use core_domain::IsolationLevel;
 pub enum TxnPlan {
     /// BEGIN and START TRANSACTION.
     Begin(TxnModes),
+    /// BEGIN AS OF SYSTEM TIME and a constant.
+    BeginPast {
+        modes: TxnModes,
+        as_of: std::sync::Arc<str>,
+    },
     Commit {
         chain: bool,
     },

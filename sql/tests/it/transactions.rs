@@ -1,8 +1,6 @@
 //! Blocks, savepoints, failed transactions, snapshots, and statements that meet each other.
 
-mod harness;
-
-use harness::Database;
+use crate::harness::Database;
 use sql::TransactionStatus;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,8 @@
 //! DDL: what it changes, fills and checks; sequences; what other sessions and nodes see of it.
 
-mod harness;
-
+use crate::harness::Database;
 use catalog::virtual_tables::{NodeInfo, RangeInfo};
 use core_domain::{Key, KvStore, ScanOptions, Span, TxnOptions};
-use harness::Database;
 use sql::{ClusterView, Outcome};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! Transactions that write ahead of their commit, as their users and everybody else see them.
 
-mod support;
-
+use crate::support::*;
 use core_domain::planted::{PlantedBug, plant};
 use core_domain::{
     IsolationLevel, Key, KvError, KvStore, KvTransaction, LockMode, LockedValue, ReadAt,
@@ -11,7 +10,6 @@ use query::TxnCoordinator;
 use replication::SYSTEM_RANGE;
 use std::sync::Arc;
 use std::time::Duration;
-use support::*;
 
 fn row(n: u32) -> (Key, Value) {
     (key(&format!("row{n:07}")), value(&format!("{n:0100}")))

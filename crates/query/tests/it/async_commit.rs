@@ -1,12 +1,10 @@
 //! Commits over several ranges in one round, and what becomes of them when their coordinator dies
 //! at each step.
 
-mod support;
-
+use crate::support::*;
 use core_domain::{KvStore, Timestamp, TxnId, TxnStatus};
 use replication::evaluate::{AsyncPrewrite, RangeRequest, RangeResponse, Write};
 use std::time::Duration;
-use support::*;
 
 /// The prewrite of one of a transaction's two keys.
 fn prewrite(txn: TxnId, floor: Timestamp, keys: [&str; 2], at: usize) -> RangeRequest {

@@ -1,8 +1,6 @@
 //! What a table refuses, and what follows a change of a referenced row.
 
-mod harness;
-
-use harness::Database;
+use crate::harness::Database;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn not_null_check_and_unique_are_reported_as_postgresql_does() {

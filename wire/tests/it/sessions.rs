@@ -1,8 +1,6 @@
 //! Sessions as a driver sees them: who gets in, how a statement is cancelled, how the end comes.
 
-mod harness;
-
-use harness::{Answer, Raw, connect, query, start, start_with, tags};
+use crate::harness::{Answer, Raw, connect, query, start, start_with, tags};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::sync::Arc;
@@ -19,7 +17,7 @@ const ENDLESS: &str =
 async fn scram_lets_in_who_knows_the_password() {
     let config = WireConfig { authentication: Authentication::Scram, ..WireConfig::default() };
     let server = start_with(config).await;
-    harness::server::create_role(&server.sql, "alice", "söme pass").await;
+    crate::harness::server::create_role(&server.sql, "alice", "söme pass").await;
 
     let mut alice = server.parameters();
     alice.user("alice").password("söme pass");

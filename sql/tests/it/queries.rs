@@ -1,9 +1,7 @@
 //! The relational engine as a session meets it: rows that come as they are asked for, and memory that
 //! is counted, limited and given back.
 
-mod harness;
-
-use harness::{Client, Database};
+use crate::harness::{Client, Database};
 use sql::{Outcome, RowStream};
 use tokio::sync::{Mutex, MutexGuard};
 

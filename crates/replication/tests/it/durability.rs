@@ -1,7 +1,6 @@
 //! What was acknowledged is on disk.
 
-mod support;
-
+use crate::support::{RANGE, contents, eventually, get, put, single};
 use cluster::MemoryNetwork;
 use parking_lot::{Mutex, RwLock};
 use replication::{Applied, LogTrace, Store};
@@ -13,7 +12,6 @@ use storage::{
     Cf, CrashEngine, Engine, EngineIterator, EngineReader, IterOptions, StorageError,
     StorageResult, WriteBatch,
 };
-use support::{RANGE, contents, eventually, get, put, single};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_a_crash_that_discards_unsynced_bytes() {
@@ -118,6 +116,12 @@ impl Engine for SpyEngine {
     fn approximate_bytes(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64> {
         self.inner.approximate_bytes(cf, start, end)
     }
+    fn garbage(&self) -> &storage::Garbage {
+        self.inner.garbage()
+    }
+    fn compact(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<()> {
+        self.inner.compact(cf, start, end)
+    }
     fn metrics(&self) -> Vec<(&'static str, u64)> {
         self.inner.metrics()
     }
@@ -131,18 +135,18 @@ async fn spied() -> (Arc<SpyEngine>, Arc<Store>) {
         hold: RwLock::new(()),
         syncs: AtomicU64::new(0),
     });
-    let transport = Arc::<MemoryNetwork>::default().node(support::address(1));
+    let transport = Arc::<MemoryNetwork>::default().node(crate::support::address(1));
     let store = Store::open(
         engine.clone(),
         core_domain::NodeId(1),
         transport,
         Arc::new(replication::Deaf),
         Arc::new(Tracer(recorder)),
-        support::tuning(),
+        crate::support::tuning(),
     )
     .await
     .unwrap();
-    support::found_alone(&store).await;
+    crate::support::found_alone(&store).await;
     (engine, store)
 }
 
@@ -213,7 +217,7 @@ async fn a_log_that_lost_synced_entries_retires_the_replica() {
     let mut damage = WriteBatch::new();
     damage.put(Cf::Raft, key, &b"rot"[..]);
     engine.write(damage, true).unwrap();
-    let store = support::open(&Arc::default(), 1, engine, support::tuning()).await;
+    let store = crate::support::open(&Arc::default(), 1, engine, crate::support::tuning()).await;
     assert!(store.group(RANGE).is_none());
     let why = store.damaged()[&RANGE].to_string();
     assert!(why.contains("durable up to"), "{why}");

@@ -1,7 +1,6 @@
 //! SERIALIZABLE as its users would notice, in one range and across two.
 
-mod support;
-
+use crate::support::*;
 use core_domain::planted::{PlantedBug, plant};
 use core_domain::{
     IsolationLevel, KvError, KvResult, KvStore, KvTransaction, LockMode, ReadAt, ScanOptions, Span,
@@ -9,13 +8,12 @@ use core_domain::{
 };
 use query::TxnCoordinator;
 use std::sync::Arc;
-use support::*;
 
 const SERIALIZABLE: IsolationLevel = IsolationLevel::Serializable;
 const REPEATABLE_READ: IsolationLevel = IsolationLevel::RepeatableRead;
 
 async fn begin_at(kv: &TxnCoordinator, isolation: IsolationLevel) -> Arc<dyn KvTransaction> {
-    let txn = kv.begin(TxnOptions { isolation, read_only: false }).await.unwrap();
+    let txn = kv.begin(TxnOptions { isolation, ..TxnOptions::default() }).await.unwrap();
     txn.begin_statement().await.unwrap();
     txn
 }
@@ -131,7 +129,8 @@ async fn what_only_reads_is_never_refused_and_own_writes_are_no_conflict() {
         let cluster = cluster(ranges).await;
         let kv = cluster.kv(1);
         put(&kv, &[("a", "1"), ("z", "1")]).await.unwrap();
-        let declared = TxnOptions { isolation: SERIALIZABLE, read_only: true };
+        let declared =
+            TxnOptions { isolation: SERIALIZABLE, read_only: true, ..TxnOptions::default() };
         let declared = kv.begin(declared).await.unwrap();
         declared.begin_statement().await.unwrap();
         let undeclared = begin_at(&kv, SERIALIZABLE).await;

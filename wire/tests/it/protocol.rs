@@ -1,8 +1,6 @@
 //! Conversations, message by message: what a driver relies on beyond SQL.
 
-mod harness;
-
-use harness::{bind, execute, message, parse, query, start, sync, tags};
+use crate::harness::{bind, execute, message, parse, query, start, sync, tags};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn simple_query_answers_each_statement_and_one_ready() {

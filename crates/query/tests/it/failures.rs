@@ -1,11 +1,9 @@
 //! Crashes and lost nodes, as clients of transactions see them.
 
-mod support;
-
+use crate::support::*;
 use core_domain::{KvError, KvStore, LockMode, WaitPolicy};
 use replication::SYSTEM_RANGE;
 use std::time::{Duration, Instant};
-use support::*;
 
 /// Everything acknowledged is there after a crash that lost unsynced bytes.
 #[tokio::test(flavor = "multi_thread")]

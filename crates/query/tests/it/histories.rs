@@ -3,14 +3,12 @@
 //! `SHANGHAI_SEED=7 cargo nextest run -E 'test(=name)'` gives clients and faults the choices of seed
 //! 7 again; how their steps interleave is the machine's.
 
-mod support;
-
+use crate::support::faults::{ALL, Fault, inject};
+use crate::support::nodes::impatient;
+use crate::support::*;
 use core_domain::IsolationLevel::{self, ReadCommitted, RepeatableRead, Serializable};
 use core_domain::{Key, KvStore};
 use std::time::Duration;
-use support::faults::{ALL, Fault, inject};
-use support::nodes::impatient;
-use support::*;
 use testkit::check::{self, History, Model, Outcome};
 use testkit::workload::Load;
 use testkit::workload::bank::Bank;

@@ -1,8 +1,6 @@
 //! Values through a driver: parameters and results in binary form, and the same as text.
 
-mod harness;
-
-use harness::start;
+use crate::harness::start;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::types::{FromSql, ToSql};
 
@@ -71,14 +69,14 @@ async fn text_results_are_what_psql_prints() {
 async fn a_wrong_binary_value_names_its_parameter() {
     let server = start().await;
     let mut raw = server.raw().await;
-    let parse = harness::parse("s", "select $1::int4, $2::int4");
-    raw.ask(&[parse, harness::sync()].concat()).await;
+    let parse = crate::harness::parse("s", "select $1::int4, $2::int4");
+    raw.ask(&[parse, crate::harness::sync()].concat()).await;
     // Both binary; the second has five bytes.
-    let bind = harness::message(
+    let bind = crate::harness::message(
         b'B',
         &[b"\0s\0\0\x01\0\x01\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x05abcde\0\0"],
     );
-    let answers = raw.ask(&[bind, harness::sync()].concat()).await;
+    let answers = raw.ask(&[bind, crate::harness::sync()].concat()).await;
     assert_eq!(answers[0].error(), ("ERROR".into(), "22P03".into()));
     assert_eq!(answers[0].field(b'M'), "incorrect binary data format in bind parameter 2");
 }

@@ -1,8 +1,6 @@
 //! Whatever arrives at the port: an error for that session at most, and the node lives.
 
-mod harness;
-
-use harness::{Running, message, query, start, start_with, startup_packet, tags};
+use crate::harness::{Running, message, query, start, start_with, startup_packet, tags};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
@@ -97,7 +95,7 @@ async fn random_bytes_hurt_nobody_else() {
         let mut answer = Vec::new();
         let read = stream.read_to_end(&mut answer);
         // A reset is an answer too; silence is not.
-        let _ = tokio::time::timeout(harness::PATIENCE, read)
+        let _ = tokio::time::timeout(crate::harness::PATIENCE, read)
             .await
             .unwrap_or_else(|_| panic!("seed {seed}, round {round}: the session hangs"));
     }

@@ -1,8 +1,6 @@
 //! Advisory locks, what ends a wait, and who is shown to hold and to wait.
 
-mod harness;
-
-use harness::{Client, Database};
+use crate::harness::{Client, Database};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 

@@ -1,12 +1,12 @@
 //! Several nodes: elections, catching up, membership, splits.
 
-mod support;
-
+use crate::support::{
+    Cluster, RANGE, address, contents, engine_key, eventually, get, nodes, put, tuning,
+};
 use core_domain::{Generation, Key, NodeId, RangeId, Span};
 use replication::{Applied, Command, EngineOp, Leadership, ReplicationError, Tuning};
 use std::time::Duration;
 use storage::Cf;
-use support::{Cluster, RANGE, address, contents, engine_key, eventually, get, nodes, put, tuning};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_outlives_its_leader_and_the_old_one_catches_up_by_snapshot() {

@@ -1,7 +1,6 @@
 //! What a user of transactions would notice, on real ranges of one node.
 
-mod support;
-
+use crate::support::*;
 use core_domain::{
     IsolationLevel, Key, KvError, KvStore, LockMode, LockedValue, ReadAt, ScanOptions, Span,
     TxnOptions, TxnStatus, WaitPolicy,
@@ -10,7 +9,6 @@ use replication::evaluate::{Group, LockedKey, RangeRequest, RangeResponse, Write
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_is_seen_by_what_begins_after_it_and_not_before() {
@@ -19,7 +17,7 @@ async fn a_commit_is_seen_by_what_begins_after_it_and_not_before() {
     put(&kv, &[("a", "1"), ("b", "2")]).await.unwrap();
     let reader = begin(&kv).await;
     let steady = kv
-        .begin(TxnOptions { isolation: IsolationLevel::RepeatableRead, read_only: false })
+        .begin(TxnOptions { isolation: IsolationLevel::RepeatableRead, ..TxnOptions::default() })
         .await
         .unwrap();
     steady.begin_statement().await.unwrap();

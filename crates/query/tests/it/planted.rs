@@ -3,8 +3,7 @@
 //!
 //! The switch is the whole process's: nextest runs each test in one of its own.
 
-mod support;
-
+use crate::support::*;
 use async_trait::async_trait;
 use core_domain::planted::{PlantedBug, plant};
 use core_domain::{
@@ -17,7 +16,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::*;
 use testkit::check::list_append::violations;
 use testkit::check::register::{self, RegisterRecorder};
 use testkit::check::{AnomalyKind, History, Model, Outcome, Recorder, Running};

@@ -1,9 +1,7 @@
 //! Prepared statements of SQL, cursors, row locks, partial indexes, writing CTEs, roles, EXPLAIN,
 //! and a schema change that meets a writer.
 
-mod harness;
-
-use harness::Database;
+use crate::harness::Database;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]

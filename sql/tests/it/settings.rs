@@ -1,9 +1,7 @@
 //! SET, SHOW and their kin; the consistency level, the causal token, the receipt.
 
-mod harness;
-
+use crate::harness::{Database, TOKEN_KEY, show_error};
 use core_domain::{CausalToken, ClusterId, KvStore, Timestamp};
-use harness::{Database, TOKEN_KEY, show_error};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_consistency_level_is_a_setting_like_any_other() {
@@ -59,7 +57,7 @@ async fn the_causal_token_moves_is_accepted_and_refused() {
     let db = Database::new();
     let mut c = db.connect().await;
     c.run("create table t (id int primary key)").await;
-    let token = |c: &mut harness::Client| {
+    let token = |c: &mut crate::harness::Client| {
         let changes = c.session.take_parameter_changes();
         changes.into_iter().find(|(name, _)| *name == "causal_token").map(|(_, value)| value)
     };

@@ -8,8 +8,7 @@
 //! ranges; and the same after a restart
 //! ```
 
-mod support;
-
+use crate::support::*;
 use core_domain::{
     IsolationLevel, Key, KvError, KvResult, KvStore, LockMode, NodeId, RangeId, ReadAt,
     ScanOptions, Span, TxnOptions,
@@ -21,7 +20,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::*;
 
 const ACCOUNTS: u64 = 40;
 const TELLERS: u64 = 6;
@@ -367,7 +365,7 @@ async fn nothing_that_was_read_changes_before_a_commit_while_ranges_split_and_le
                 let (pair, side) = (dice.below(PAIRS), dice.below(2));
                 let turn = async {
                     let isolation = IsolationLevel::Serializable;
-                    let txn = kv.begin(TxnOptions { isolation, read_only: false }).await?;
+                    let txn = kv.begin(TxnOptions { isolation, ..TxnOptions::default() }).await?;
                     txn.begin_statement().await?;
                     let mut on_call = [0, 0];
                     for side in [0, 1] {

@@ -1,8 +1,6 @@
 //! COPY in and out.
 
-mod harness;
-
-use harness::Database;
+use crate::harness::Database;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn text_and_csv_go_in_and_come_out() {
