@@ -319,12 +319,7 @@ impl RangeSender {
                         Ok(Err(RangeError::NoQuorum { reason, .. })) => Miss::Not(reason),
                         Ok(Err(RangeError::OutcomeUnknown { reason, .. })) => Miss::Maybe(reason),
                         Ok(Err(RangeError::WrongRange { actual })) => {
-                            self.cache.forget(range);
-                            if let Some(actual) = &actual {
-                                self.cache.learn(actual);
-                            }
-                            // The caller looks again at once: give a replica that is behind a moment.
-                            tokio::time::sleep(Duration::from_millis(1)).await;
+                            self.correct(range, actual.as_ref()).await;
                             return Err(RangeError::WrongRange { actual });
                         }
                         Ok(Err(RangeError::Kv(KvError::LockTimeout { .. })))
@@ -649,6 +644,16 @@ impl RangeSender {
         outcome.map(|()| true)
     }
 
+    /// `range` is not what it was taken for. The caller looks again at once: a replica that is behind
+    /// gets a moment.
+    async fn correct(&self, range: RangeId, actual: Option<&RangeDescriptor>) {
+        self.cache.forget(range);
+        if let Some(actual) = actual {
+            self.cache.learn(actual);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
     /// A range known by its number.
     async fn describe(&self, range: RangeId) -> Option<Arc<RangeDescriptor>> {
         if let Some(replica) = self.store.group(range) {
@@ -699,10 +704,15 @@ impl RangeSender {
                 }
                 Err(RangeError::NoQuorum { .. })
                     if started.elapsed() < self.tuning.unavailable_timeout => {}
-                other => {
-                    self.cache.forget(range);
-                    return other;
+                Err(RangeError::WrongRange { actual }) => {
+                    self.correct(range, actual.as_ref()).await;
+                    return Err(RangeError::WrongRange { actual });
                 }
+                Ok(()) => {
+                    self.correct(range, None).await;
+                    return Ok(());
+                }
+                Err(other) => return Err(other),
             }
             attempt += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;

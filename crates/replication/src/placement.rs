@@ -282,8 +282,12 @@ impl Replica {
 
     /// The first leader of a split's right half. Its old leader here has stopped answering for that
     /// span, so nobody's lease is in the way. The others can vote once the split has reached them, a
-    /// heartbeat later: until then it campaigns again.
+    /// heartbeat later: until then it campaigns again. Not where it is alone: then it campaigned when
+    /// it was started, and a second campaign would end the term that it won, and with it the locks.
     pub(crate) async fn lead_first_half(&self) -> Result<()> {
+        if self.is_alone().await? {
+            return Ok(());
+        }
         self.running().raft.runtime_config().elect(true);
         for campaign in 1..=FIRST_CAMPAIGNS_MAX {
             self.elect().await?;

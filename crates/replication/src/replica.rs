@@ -7,7 +7,7 @@ use crate::log::{GroupLog, LogWriter};
 use crate::machine::{Machine, Surroundings};
 use crate::network::{Network, Peers};
 use crate::store::Tuning;
-use crate::types::{Metrics, MetricsWatch, Proposal, Raft, TypeConfig};
+use crate::types::{Metrics, MetricsWatch, Proposal, Raft, StoredMembership, TypeConfig};
 use core_domain::{NodeId, RangeId, ReplicaId};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
@@ -401,7 +401,7 @@ impl Replica {
         let running = self.running();
         let state = running.metrics.borrow_watched().clone();
         self.mirror_membership(&running, &state);
-        if is_alone(&state, self.id) {
+        if self.is_alone().await? {
             let elected = running.raft.trigger().elect(false).await;
             return elected.map_err(|fatal| self.stopped(fatal));
         }
@@ -423,6 +423,15 @@ impl Replica {
                 replica.running().raft.runtime_config().elect(true);
             }
         });
+    }
+
+    /// Nobody else has a replica. Asks the group itself: its metrics know nothing right after a start.
+    pub(crate) async fn is_alone(&self) -> Result<bool> {
+        let (running, id) = (self.running(), self.id);
+        let alone = running
+            .raft
+            .with_raft_state(move |state| is_alone(state.membership_state.effective(), id));
+        alone.await.map_err(|fatal| self.stopped(fatal))
     }
 
     /// Campaigns now, without asking first whether it would win.
@@ -506,6 +515,8 @@ impl Replica {
         mirror.ready.store(ready, Ordering::Release);
         if before != term {
             mirror.term.store(term, Ordering::Release);
+            // No lease but its own is left, and of that it knows.
+            *self.deaf_to_votes_until.write() = None;
             self.around.observer.leadership_gained(self.range, term);
         }
     }
@@ -520,7 +531,7 @@ impl Replica {
             self.mirror.sole_voter.store(false, Ordering::Release); // One began in between.
         }
         // A group of one replica needs no heartbeats, and a tick costs about 10 µs.
-        let idle = quiet && is_alone(metrics, self.id) && metrics.state == ServerState::Leader;
+        let idle = quiet && is_alone(&metrics.membership_config, self.id) && metrics.state == ServerState::Leader;
         running.raft.runtime_config().tick(!idle);
     }
 }
@@ -551,8 +562,8 @@ impl Mirror {
     }
 }
 
-fn is_alone(metrics: &Metrics, id: ReplicaId) -> bool {
-    let membership = metrics.membership_config.membership();
+fn is_alone(membership: &StoredMembership, id: ReplicaId) -> bool {
+    let membership = membership.membership();
     membership.nodes().map(|(id, _)| id).eq([&id]) && membership.voter_ids().eq([id])
 }
 

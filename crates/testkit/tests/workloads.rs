@@ -16,7 +16,9 @@ fn nodes() -> Nodes {
     Nodes::of([(1, Arc::new(MemoryKv::new()) as Arc<dyn KvStore>)])
 }
 
-const LOAD: Load = Load { clients: 8, duration: Duration::from_millis(400), seed: 1 };
+/// In memory a client does tens of thousands in that time.
+const LOAD: Load =
+    Load { clients: 8, duration: Duration::from_millis(400), turns_max: 2000, seed: 1 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_keep_what_their_level_promises_and_no_more() {

@@ -426,7 +426,7 @@ fn splits_become_keys() {
         ),
         ("alter index u_name split at values ('a', 3 + 4)", "/postgres/u/u_name/a/7"),
         ("alter index u_t split at values (null)", "/postgres/u/u_t/NULL"),
-        ("alter table t split apart", "/postgres/t /postgres/u"),
+        ("alter table t split apart", "/postgres/t /table/5.16386/"),
         ("alter index t_pkey split apart", "/postgres/t/t_pkey /postgres/t/2/"),
     ] {
         assert_eq!(keys(sql).join(" "), expected, "{sql}");

@@ -88,17 +88,21 @@ impl Session {
             let raw = text.parse().map_err(|_| invalid(text, "the number is too large"))?;
             return Ok(Timestamp(raw));
         }
-        if let Ok(interval) = parse_interval(text, -1) {
-            let micros = interval.span_micros();
-            if micros >= 0 {
-                return Err(invalid(text, "an interval must be negative"));
-            }
-            let back = u64::try_from(-micros).unwrap_or(u64::MAX).div_ceil(1000);
-            return Ok(Timestamp::new(now.physical_ms().saturating_sub(back), 0));
-        }
         let mut types = self.effective.types.clone();
         types.now = now_micros();
-        let micros = parse_timestamptz(text, &types)?;
+        // A date would do as an interval, too.
+        let micros = match parse_timestamptz(text, &types) {
+            Ok(micros) => micros,
+            Err(no_time) => {
+                let interval = parse_interval(text, -1).map_err(|_| no_time)?;
+                let micros = interval.span_micros();
+                if micros >= 0 {
+                    return Err(invalid(text, "an interval must be negative"));
+                }
+                let back = u64::try_from(-micros).unwrap_or(u64::MAX).div_ceil(1000);
+                return Ok(Timestamp::new(now.physical_ms().saturating_sub(back), 0));
+            }
+        };
         let ms = u64::try_from(micros / 1000).map_err(|_| invalid(text, "it is too long ago"))?;
         match ms <= Timestamp::MAX.physical_ms() {
             true => Ok(Timestamp::new(ms, 0)),

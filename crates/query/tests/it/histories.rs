@@ -24,7 +24,8 @@ fn seed() -> u64 {
 }
 
 fn load(seconds: u64) -> Load {
-    Load { clients: 6, duration: Duration::from_secs(seconds), seed: seed() }
+    let duration = Duration::from_secs(seconds);
+    Load { clients: 6, duration, turns_max: usize::MAX, seed: seed() }
 }
 
 fn replay() -> String {

@@ -161,9 +161,10 @@ impl Gate {
             if let Some(locked) = &mut left.locked {
                 locked.clone_from(spans[0]);
             }
-            // One that is handing over has kept its locks so far, too.
+            // One that is handing over has kept its locks so far, too; so has one that inherited them
+            // and serves nothing yet.
             left.flights.dead.clear();
-            (left.term != 0 || left.handed_over != 0, left.max_ts, left.undrawn)
+            (left.term != 0 || left.handed_over != 0 || left.inherited, left.max_ts, left.undrawn)
         };
         let mut state = self.state.lock();
         state.max_ts = state.max_ts.max(max_ts);

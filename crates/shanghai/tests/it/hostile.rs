@@ -30,6 +30,7 @@ fn answer(stream: &mut TcpStream) -> Vec<u8> {
 /// A session.
 fn enter(port: u16) -> TcpStream {
     let mut stream = connect(port);
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(&login()).unwrap();
     let greeting = answer(&mut stream);
     assert!(greeting.ends_with(READY), "{}", greeting.escape_ascii());

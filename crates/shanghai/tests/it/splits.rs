@@ -44,18 +44,21 @@ fn no_transaction_fails_while_its_tables_are_split() {
     let node = node();
     let server = node.server();
     pgbench(&server, &["-i", "-s", "1", "-q"]);
+    let mut ranges = 3;
     let report = tpcb(&server, &[], |round| match round {
         0 => split(&server, 1),
         1..20 => {
             let at = 1 + round * 4_999;
             psql(&server, &format!("ALTER TABLE pgbench_accounts SPLIT AT VALUES ({at})"));
+            ranges += 1;
         }
         _ => {}
     });
     let failed = report.lines().find(|line| line.contains("number of failed transactions"));
     assert!(failed.is_some_and(|line| line.contains(": 0 ")), "{report}");
-    let ranges = "SELECT count(*) > 20 FROM shanghai.ranges WHERE table_name = 'pgbench_accounts'";
-    assert_eq!(psql(&server, ranges).trim(), "t");
+    assert!(ranges > 7, "{ranges} ranges");
+    let count = "SELECT count(*) FROM shanghai.ranges WHERE table_name = 'pgbench_accounts'";
+    assert_eq!(psql(&server, count).trim(), ranges.to_string());
     assert_balanced(&server);
 }
 
@@ -77,8 +80,6 @@ fn balances_hold_while_leaders_of_split_tables_move() {
     let report = tpcb(&server, &["--max-tries", "100"], |round| {
         if round == 0 {
             split(&server, 1);
-            // For one lease after a split, nobody votes for anybody but its leader.
-            std::thread::sleep(Duration::from_millis(1200));
         }
         let of = "SELECT range_id FROM shanghai.ranges WHERE table_name LIKE 'pgbench%'";
         let ranges = psql(&server, of);

@@ -79,6 +79,8 @@ impl Nodes {
 pub struct Load {
     pub clients: usize,
     pub duration: Duration,
+    /// Most transactions of each client: what a checker can look at.
+    pub turns_max: usize,
     pub seed: u64,
 }
 
@@ -90,13 +92,16 @@ impl Load {
         Fut: Future<Output = Random> + Send + 'static,
     {
         let deadline = Instant::now() + self.duration;
-        let root = Random::new(self.seed);
+        let (root, turns_max) = (Random::new(self.seed), self.turns_max);
         let mut clients = tokio::task::JoinSet::new();
         for client in 0..self.clients {
             let mut random = root.fork(client as u64 + 1);
             let (nodes, step) = (nodes.clone(), step.clone());
             clients.spawn(async move {
-                while Instant::now() < deadline {
+                for _ in 0..turns_max {
+                    if Instant::now() >= deadline {
+                        break;
+                    }
                     let Some(store) = nodes.choose(client, &mut random) else {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                         continue;

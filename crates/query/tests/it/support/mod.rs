@@ -104,7 +104,26 @@ impl Cluster {
         for node in cluster.nodes.values() {
             bootstrap(&node.store, ids).await;
         }
+        cluster.agree().await;
         cluster
+    }
+
+    /// Founders campaign side by side. Until all have heard of the winner, it may have to campaign
+    /// once more, which would cost it its locks.
+    async fn agree(&self) {
+        let known = |range: RangeId| {
+            let leader = |node: &Node| node.store.group(range)?.leader();
+            let mut leaders = self.nodes.values().map(leader);
+            let first = leaders.next().flatten();
+            first.is_some() && leaders.all(|leader| leader == first)
+        };
+        for _ in 0..1000 {
+            if known(SYSTEM_RANGE) && known(DATA_RANGE) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the founders agree on no leaders");
     }
 
     pub async fn restart(&mut self, id: u64) {

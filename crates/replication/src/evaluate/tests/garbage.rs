@@ -96,6 +96,7 @@ async fn reads_and_locks_below_the_threshold_are_refused() {
     for request in [get(old), scan(old), lock(old)] {
         assert_eq!(leader.ask(request).await, too_old(old));
     }
+    leader.ask(RangeRequest::Release { txn: TxnId(old.0) }).await.unwrap();
     assert_eq!(try_get(old), None, "asked in the ordinary way, it is refused");
     assert_eq!(try_get(deleted), Some(None));
     for request in [get(deleted), scan(deleted), lock(deleted)] {

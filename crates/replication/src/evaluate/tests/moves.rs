@@ -4,12 +4,16 @@ use super::*;
 
 const RIGHT: RangeId = RangeId(8);
 
-/// Splits `left` at "m"; the right half is led by the same node, in a term of its own.
 fn split(left: &Leader) -> Leader {
+    split_at(left, "m", RIGHT)
+}
+
+/// The right half is led by the same node, in a term of its own.
+fn split_at(left: &Leader, at: &str, right: RangeId) -> Leader {
     let before = left.group.descriptor();
-    let (low, high) = before.split(&key("m"), RIGHT).expect("within");
+    let (low, high) = before.split(&key(at), right).expect("within");
     left.evaluator.split(&low, &high);
-    let group = FakeGroup::new(RIGHT, left.group.engine.clone());
+    let group = FakeGroup::new(right, left.group.engine.clone());
     for (half, now) in [(&left.group, low), (&group, high)] {
         half.generation.store(now.generation.0, Ordering::SeqCst);
         *half.span.lock() = now.span;
@@ -108,6 +112,19 @@ async fn a_split_during_a_hand_over_keeps_the_locks_of_the_right_half() {
     left.evaluator.hand_over(&group).await.expect("it leads");
     let right = split(&left);
     assert!(busy(&right.ask(try_lock(2, "z")).await));
+}
+
+/// The half that is split again has not served anything yet.
+#[tokio::test]
+async fn a_second_split_at_once_keeps_the_locks_of_both_halves() {
+    let left = Leader::new(RANGE);
+    left.lock(1, "n", LockMode::Exclusive).await;
+    left.lock(1, "z", LockMode::Exclusive).await;
+    let middle = split_at(&left, "m", RIGHT);
+    let right = split_at(&middle, "t", RangeId(9));
+    for (half, name) in [(&middle, "n"), (&right, "z")] {
+        assert!(busy(&half.ask(try_lock(3, name)).await), "{name}");
+    }
 }
 
 /// Nothing that has ended goes along, and nothing that goes along is freed here.
