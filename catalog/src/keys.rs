@@ -219,6 +219,11 @@ impl IndexKeys {
         self.columns.iter().all(|c| memcmp::is_lossless(&c.ty))
     }
 
+    /// Every entry of the index.
+    pub fn all(&self) -> Span {
+        Span::prefix(self.prefix.clone())
+    }
+
     /// Ordinals of the indexed columns, in index order.
     pub fn ordinals(&self) -> impl Iterator<Item = usize> {
         self.columns.iter().map(|c| c.ordinal)

@@ -183,6 +183,8 @@ impl From<KvError> for SqlError {
             | KvError::OutcomeUnknown { .. }
             | KvError::SnapshotTooOld { .. }
             | KvError::TooLarge { .. }
+            | KvError::OverBudget { .. }
+            | KvError::Unsaved
             | KvError::DiskFull(_)
             | KvError::Corruption(_)
             | KvError::ShuttingDown

@@ -38,6 +38,12 @@ pub enum KvError {
     /// A key, a value or a transaction is over its documented limit.
     #[error("{what} is too large: {bytes} bytes, at most {bytes_max} are allowed")]
     TooLarge { what: String, bytes: u64, bytes_max: u64 },
+    /// More is buffered than a transaction may hold in memory, and it cannot be written ahead.
+    #[error("the transaction needs {bytes} bytes of memory, at most {bytes_max} are allowed")]
+    OverBudget { bytes: u64, bytes_max: u64 },
+    /// What was written since the savepoint is no longer in memory only.
+    #[error("too much was written since the savepoint to go back to it")]
+    Unsaved,
     /// The disk is full, or the store refuses work to stay alive.
     #[error("{0}")]
     DiskFull(String),
@@ -63,6 +69,8 @@ impl KvError {
             | KvError::OutcomeUnknown { .. }
             | KvError::SnapshotTooOld { .. }
             | KvError::TooLarge { .. }
+            | KvError::OverBudget { .. }
+            | KvError::Unsaved
             | KvError::DiskFull(_)
             | KvError::Corruption(_)
             | KvError::ShuttingDown
@@ -80,6 +88,7 @@ impl KvError {
             KvError::OutcomeUnknown { .. } => "40003",
             KvError::SnapshotTooOld { .. } => "72000",
             KvError::TooLarge { .. } => "54000",
+            KvError::OverBudget { .. } | KvError::Unsaved => "53200",
             KvError::DiskFull(_) => "53100",
             KvError::Corruption(_) => "XX001",
             KvError::ShuttingDown => "57P01",

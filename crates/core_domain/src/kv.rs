@@ -197,6 +197,22 @@ pub trait KvTransaction: Send + Sync {
     fn put(&self, key: Key, value: Value) -> KvResult<()>;
     fn delete(&self, key: Key) -> KvResult<()>;
 
+    /// Locks, checks and writes keys that must hold nothing: the first found that holds something
+    /// already. It may be found late, at the next call: one without rows waits for all before.
+    async fn insert(&self, rows: Vec<(Key, Value)>, wait: WaitPolicy) -> KvResult<Option<Key>> {
+        insert_by_locks(self, rows, wait).await
+    }
+
+    /// Between two chunks of rows: brings the transaction back within its memory.
+    async fn relieve(&self) -> KvResult<()> {
+        Ok(())
+    }
+
+    /// How much the transaction may hold in memory.
+    fn limit_memory(&self, bytes_max: u64) {
+        let _ = bytes_max;
+    }
+
     fn savepoint(&self) -> SavepointId;
     /// Undoes every write buffered since; the savepoint itself stays. Locks stay: see
     /// [`release_since`](Self::release_since).
@@ -220,6 +236,32 @@ pub trait KvTransaction: Send + Sync {
 
     async fn commit(&self) -> KvResult<CommitReceipt>;
     async fn rollback(&self);
+}
+
+/// [`KvTransaction::insert`] of few rows.
+///
+/// # Errors
+/// Those of `lock` and `put`.
+pub async fn insert_by_locks<T: KvTransaction + ?Sized>(
+    txn: &T,
+    mut rows: Vec<(Key, Value)>,
+    wait: WaitPolicy,
+) -> KvResult<Option<Key>> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    if let Some(pair) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Ok(Some(pair[0].0.clone()));
+    }
+    let keys: Vec<Key> = rows.iter().map(|(key, _)| key.clone()).collect();
+    let locked = txn.lock(&keys, LockMode::Exclusive, wait).await?;
+    let holds = |locked: &LockedValue| matches!(locked, LockedValue::Locked { value: Some(_), .. });
+    if let Some(at) = locked.iter().position(holds) {
+        return Ok(Some(keys[at].clone()));
+    }
+    rows.into_iter().try_for_each(|(key, value)| txn.put(key, value))?;
+    Ok(None)
 }
 
 /// One key read by itself, a transaction of its own.

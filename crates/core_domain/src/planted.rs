@@ -23,6 +23,12 @@ pub enum PlantedBug {
     OracleTrustsItsLease,
     /// The log writer acknowledges before its sync (rule 13).
     AcknowledgedUnsynced,
+    /// What was written ahead of a commit is taken for committed.
+    OpenVersionsAreSeen,
+    /// A part of a large transaction that arrives again is written again.
+    LateCopiesWin,
+    /// The right half of a split does not know what became of large transactions.
+    SplitForgetsRecords,
     /// Garbage collection drops tombstones above older versions (rule 16).
     TombstoneDroppedEarly,
 }

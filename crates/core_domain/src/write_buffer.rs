@@ -91,6 +91,20 @@ impl WriteBuffer {
         self.writes.iter().filter_map(|(key, stack)| Some((key, &stack.last()?.1)))
     }
 
+    /// Takes the writes out, in key order; savepoints keep their places.
+    pub fn take_writes(&mut self) -> impl Iterator<Item = (Key, BufferedWrite)> + use<> {
+        self.history.clear();
+        self.bytes = 0;
+        let writes = std::mem::take(&mut self.writes);
+        writes.into_iter().filter_map(|(key, mut stack)| Some((key, stack.pop()?.1)))
+    }
+
+    /// A place after every write so far: savepoints before it compare below.
+    pub fn mark(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
     pub fn len(&self) -> usize {
         self.writes.len()
     }

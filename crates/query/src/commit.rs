@@ -3,8 +3,9 @@
 //! ```text
 //! one range, small        Commit ─▶ done: one Raft command
 //! one range, SERIALIZABLE CommitValidated, likewise (validate.rs)
+//! large                   written ahead, then one record: bulk.rs
 //! several, few keys       PrewriteAsync every part ─▶ committed; the rest in the background
-//! several, or large       Prewrite every part ─▶ C ─▶ CommitPrimary: decided
+//! several                 Prewrite every part ─▶ C ─▶ CommitPrimary: decided
 //!                                                └─▶ Resolve the other parts: few in the
 //!                                                    background, many before the answer
 //! no answer to the decision: ask again until `outcome_timeout`, then OutcomeUnknown (40003)
@@ -13,6 +14,7 @@
 //! Two phases run in a task of their own: a client that goes away does not leave a commit half
 //! done. One phase needs none, the leader carries it through by itself.
 
+use crate::bulk::BULK_BYTES_MIN;
 use crate::coordinator::Shared;
 use crate::sender::kv_error;
 use crate::transaction::{Transaction, surprise, tracks_reads};
@@ -96,6 +98,13 @@ pub(crate) enum Failure {
 
 impl Transaction {
     pub(crate) async fn commit_buffer(&self) -> KvResult<CommitReceipt> {
+        let large = self.may_bulk() && self.state.lock().buffer.bytes() > BULK_BYTES_MIN;
+        if large {
+            self.go_bulk();
+        }
+        if let Some(bulk) = self.bulk.get() {
+            return Box::pin(self.commit_bulk(bulk)).await;
+        }
         let reads = self.take_reads();
         let (writes, locked, snapshot) = self.take_writes()?;
         let Some(primary) = writes.first().map(|write| write.key.clone()) else {
@@ -187,7 +196,7 @@ impl Transaction {
     }
 
     /// Frees the locks in every range but the one where the commit freed them.
-    async fn release_except(&self, done: Option<RangeId>) {
+    pub(crate) async fn release_except(&self, done: Option<RangeId>) {
         self.state.lock().touched.retain(|range, _| Some(*range) != done);
         let left = self.end();
         Self::release(&self.shared, self.id, left).await;
@@ -245,6 +254,26 @@ impl Commit {
         Ok(parts)
     }
 
+    /// The locked keys alone, cut by range and size.
+    pub(crate) async fn locked_parts(&self) -> KvResult<Vec<Part>> {
+        let mut parts: Vec<Part> = Vec::new();
+        for locked in self.locked.iter() {
+            let here = parts.iter_mut().find(|part| {
+                part.descriptor.span.contains(&locked.key) && !part.is_full(locked.key.len())
+            });
+            let part = match here {
+                Some(part) => part,
+                None => {
+                    parts.push(Part::new(self.shared.sender.locate(&locked.key).await?));
+                    parts.last_mut().expect("just pushed")
+                }
+            };
+            part.bytes += locked.key.len();
+            part.locked.push(locked.clone());
+        }
+        Ok(parts)
+    }
+
     async fn make_room(
         &self,
         parts: &mut Vec<Part>,
@@ -279,7 +308,7 @@ impl Commit {
     }
 
     /// Sends what decides the transaction until somebody knows how it was decided.
-    async fn decide(
+    pub(crate) async fn decide(
         &self,
         descriptor: &RangeDescriptor,
         request: RangeRequest,
@@ -318,7 +347,7 @@ impl Commit {
     }
 
     /// After an attempt that may have succeeded, only the leader's own words are certain.
-    fn failure(&self, error: KvError) -> Failure {
+    pub(crate) fn failure(&self, error: KvError) -> Failure {
         let says_leader = matches!(error, KvError::Conflict { .. } | KvError::Aborted { .. });
         if self.sent.load(Ordering::Relaxed) && !says_leader {
             Failure::Unknown
@@ -388,7 +417,7 @@ impl Commit {
     }
 
     /// Prewrites every part; the highest `min_commit`.
-    async fn prewrite(&self, parts: &[Part]) -> Result<Timestamp, Failure> {
+    pub(crate) async fn prewrite(&self, parts: &[Part]) -> Result<Timestamp, Failure> {
         let mut requests = Vec::with_capacity(parts.len());
         for part in parts {
             requests.push(self.prewrite_part(part).boxed());

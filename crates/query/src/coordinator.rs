@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// Largest value of one key: with its key and intent it fits into one log entry.
 pub const VALUE_BYTES_MAX: u64 = 3 << 20;
+/// What a transaction holds in memory unless told otherwise; beyond, it writes ahead of its commit.
+pub const MEMORY_BYTES_MAX: u64 = 256 << 20;
 /// Largest sum of keys and values that one transaction may write.
 pub const TXN_BYTES_MAX: u64 = 1 << 30;
 

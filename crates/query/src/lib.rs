@@ -3,6 +3,7 @@
 //! ```text
 //! coordinator.rs   KvStore: begins transactions, keeps them alive, splits, asks what became of one
 //! transaction.rs   KvTransaction: snapshot, buffer, locks
+//! bulk.rs          transactions that write ahead of their commit, for their size
 //! commit.rs        one phase or two; outcomes that are unknown
 //! async_commit.rs  several ranges in one round
 //! validate.rs      SERIALIZABLE: nothing that was read has changed
@@ -19,6 +20,7 @@
 //! a leader does not know better; a stale cache costs a redirect, never an answer.
 
 mod async_commit;
+mod bulk;
 mod collector;
 mod commit;
 mod coordinator;

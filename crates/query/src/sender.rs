@@ -16,8 +16,8 @@ use bytes::Bytes;
 use cluster::{Handler, Transport, TransportError};
 use core_domain::{Key, KvError, KvResult, NodeId, RangeId, WaitPolicy};
 use replication::evaluate::{
-    Evaluator, Group, HeldLocks, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY, Victim,
-    WaitEdge,
+    BulkPart, Evaluator, Group, HeldLocks, RangeError, RangeRequest, RangeResponse, TXN_EXPIRY,
+    Victim, WaitEdge,
 };
 use replication::{
     Applied, Leadership, RangeDescriptor, Replica, ReplicaPlace, SYSTEM_RANGE, Store,
@@ -498,6 +498,11 @@ impl RangeSender {
                 *limit = Some(wait);
                 timeout += wait;
             }
+            RangeRequest::BulkWrite(BulkPart { wait: WaitPolicy::Wait(limit), .. }) => {
+                let wait = left.min(LOCK_WAIT_MAX);
+                *limit = Some(wait);
+                timeout = self.tuning.outcome_timeout + wait;
+            }
             // A new leader hears first what is held.
             RangeRequest::Lock { keys, .. } if keys.first().is_some_and(Key::is_advisory) => {
                 timeout += TXN_EXPIRY;
@@ -512,6 +517,10 @@ impl RangeSender {
             | RangeRequest::CommitPrimary { .. }
             | RangeRequest::Resolve { .. }
             | RangeRequest::Rollback { .. }
+            | RangeRequest::BulkWrite(_)
+            | RangeRequest::BulkPrepare { .. }
+            | RangeRequest::BulkCommit { .. }
+            | RangeRequest::BulkDecide { .. }
             | RangeRequest::Erase { .. }
             | RangeRequest::QueryTxn { .. }
             | RangeRequest::MoveMarks { .. }
@@ -520,6 +529,8 @@ impl RangeSender {
             RangeRequest::Lock { .. }
             | RangeRequest::Get { .. }
             | RangeRequest::Scan { .. }
+            | RangeRequest::OwnGet { .. }
+            | RangeRequest::OwnScan { .. }
             | RangeRequest::Release { .. }
             | RangeRequest::ReleaseKeys { .. }
             | RangeRequest::Reassert { .. }
@@ -744,10 +755,11 @@ fn newer(
 /// What is left of a wait for a lock that began at `since`; `None` if nothing is, or it is no wait.
 fn wait_left(request: &RangeRequest, since: Instant) -> Option<Duration> {
     match request {
-        RangeRequest::Lock { wait: WaitPolicy::Wait(None), .. } => Some(Duration::MAX),
-        RangeRequest::Lock { wait: WaitPolicy::Wait(Some(limit)), .. } => {
-            limit.checked_sub(since.elapsed())
-        }
+        RangeRequest::Lock { wait: WaitPolicy::Wait(limit), .. }
+        | RangeRequest::BulkWrite(BulkPart { wait: WaitPolicy::Wait(limit), .. }) => match limit {
+            None => Some(Duration::MAX),
+            Some(limit) => limit.checked_sub(since.elapsed()),
+        },
         _ => None,
     }
 }
@@ -763,9 +775,15 @@ fn has_effects(request: &RangeRequest) -> bool {
         | RangeRequest::CommitPrimary { .. }
         | RangeRequest::Resolve { .. }
         | RangeRequest::Rollback { .. }
+        | RangeRequest::BulkWrite(_)
+        | RangeRequest::BulkPrepare { .. }
+        | RangeRequest::BulkCommit { .. }
+        | RangeRequest::BulkDecide { .. }
         | RangeRequest::Erase { .. } => true,
         RangeRequest::Get { .. }
         | RangeRequest::Scan { .. }
+        | RangeRequest::OwnGet { .. }
+        | RangeRequest::OwnScan { .. }
         | RangeRequest::Lock { .. }
         | RangeRequest::QueryTxn { .. }
         | RangeRequest::PushTxn { .. }

@@ -7,7 +7,8 @@
 //!       ─▶ commit (commit.rs) or rollback; dropping it rolls back in the background
 //! ```
 
-use crate::coordinator::{Shared, TXN_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::bulk::{Bulk, check_savepoint, roll_back_bulk};
+use crate::coordinator::{MEMORY_BYTES_MAX, Shared, TXN_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::sender::{Served, kv_error};
 use crate::snapshots::Epoch;
 use async_trait::async_trait;
@@ -21,7 +22,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use replication::RangeDescriptor;
 use replication::evaluate::{RangeError, RangeRequest, RangeResponse, TXN_EXPIRY};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// A wait after which an advisory lock is confirmed before its holder goes on.
@@ -30,10 +32,13 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 pub(crate) struct Transaction {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: TxnId,
-    options: TxnOptions,
+    pub(crate) options: TxnOptions,
     began: Instant,
     me: Weak<Transaction>,
     pub(crate) state: Mutex<TxnState>,
+    /// Set by the first part that is written ahead of the commit.
+    pub(crate) bulk: OnceLock<Arc<Bulk>>,
+    memory_bytes_max: AtomicU64,
     /// Advisory locks are either asserted or given back.
     turn: tokio::sync::Mutex<()>,
 }
@@ -44,6 +49,8 @@ pub(crate) struct TxnState {
     pub locked: HashMap<Key, HeldLock>,
     /// What was asked for since there have been savepoints, oldest first.
     lock_steps: Vec<LockStep>,
+    /// What the buffer's writes up to here wrote is sent: no savepoint before it can be gone back to.
+    pub sent_upto: u64,
     /// Every range where locks were asked for: where to release.
     pub touched: HashMap<RangeId, Touched>,
     /// What a SERIALIZABLE transaction that may write has read.
@@ -128,6 +135,8 @@ impl Transaction {
             options,
             began: Instant::now(),
             me: me.clone(),
+            bulk: OnceLock::new(),
+            memory_bytes_max: AtomicU64::new(MEMORY_BYTES_MAX),
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(TxnState {
                 snapshot: options.as_of,
@@ -135,6 +144,7 @@ impl Transaction {
                 locked: HashMap::new(),
                 lock_steps: Vec::new(),
                 touched: HashMap::new(),
+                sent_upto: 0,
                 reads: tracks_reads(options).then(Box::default),
                 held: Some(held),
                 ended: false,
@@ -142,6 +152,10 @@ impl Transaction {
                 guarantee: Guarantee::default(),
             }),
         })
+    }
+
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.load(Ordering::Relaxed)
     }
 
     pub(crate) fn age(&self) -> Duration {
@@ -169,7 +183,10 @@ impl Transaction {
     /// The locks of ranges that have `changed` may be in other ranges by now.
     async fn follow_locks(&self, changed: Vec<Arc<RangeDescriptor>>) -> KvResult<()> {
         let locked = self.state.lock().locked.keys().cloned().collect();
-        let holding = locate_all(&self.shared, locked).await?;
+        let mut holding = locate_all(&self.shared, locked).await?;
+        if let Some(bulk) = self.bulk.get() {
+            holding.extend(Box::pin(bulk.places(&self.shared)).await?);
+        }
         let mut state = self.state.lock();
         // Once it has ended nothing is held.
         if state.touched.is_empty() {
@@ -358,6 +375,10 @@ impl Transaction {
     }
 
     async fn read(&self, keys: &[Key], at: Timestamp) -> KvResult<Vec<Option<Value>>> {
+        let own = match self.bulk.get() {
+            Some(_) => Box::pin(self.settle_keys(keys)).await?,
+            None => false,
+        };
         let mut values = vec![None; keys.len()];
         let mut left: Vec<usize> = (0..keys.len()).collect();
         while let Some(first) = left.first() {
@@ -365,7 +386,11 @@ impl Transaction {
             let (here, elsewhere): (Vec<usize>, Vec<usize>) =
                 left.iter().partition(|i| descriptor.span.contains(&keys[**i]));
             let wanted = here.iter().map(|i| keys[*i].clone()).collect();
-            match self.ask(&descriptor, RangeRequest::Get { keys: wanted, at }).await? {
+            let request = match own {
+                false => RangeRequest::Get { keys: wanted, at },
+                true => RangeRequest::OwnGet { txn: self.id, keys: wanted, at },
+            };
+            match self.ask(&descriptor, request).await? {
                 Some(RangeResponse::Values(found)) => {
                     here.into_iter().zip(found).for_each(|(i, value)| values[i] = value);
                     left = elsewhere;
@@ -385,6 +410,7 @@ impl Transaction {
         at: Timestamp,
     ) -> KvResult<ScanPage> {
         let mut span = span.clone();
+        let own = self.bulk.get().is_some() && Box::pin(self.settle_for(&span)).await?;
         loop {
             let descriptor = match options.reverse {
                 true => self.shared.sender.locate_before(&span.end).await?,
@@ -397,12 +423,14 @@ impl Transaction {
                     descriptor.range
                 )));
             };
-            let request = RangeRequest::Scan {
-                span: here.clone(),
-                at,
-                reverse: options.reverse,
-                rows_max: options.rows_max as u64,
-                bytes_max: options.bytes_max as u64,
+            let (rows_max, bytes_max) = (options.rows_max as u64, options.bytes_max as u64);
+            let (span_here, reverse) = (here.clone(), options.reverse);
+            let request = match own {
+                false => RangeRequest::Scan { span: span_here, at, reverse, rows_max, bytes_max },
+                true => {
+                    let (txn, span) = (self.id, span_here);
+                    RangeRequest::OwnScan { txn, span, at, reverse, rows_max, bytes_max }
+                }
             };
             let mut page = match self.ask(&descriptor, request).await? {
                 Some(RangeResponse::Page(page)) => page,
@@ -500,6 +528,11 @@ impl Transaction {
             return Err(KvError::Aborted { txn: self.id });
         }
         check_size("a transaction", state.buffer.bytes() + size, TXN_BYTES_MAX)?;
+        // Whoever can relieve itself does so between two chunks of rows.
+        let bytes_max = self.memory_bytes_max() << u32::from(self.may_bulk());
+        if state.buffer.bytes() + size > bytes_max {
+            return Err(KvError::OverBudget { bytes: state.buffer.bytes() + size, bytes_max });
+        }
         match value {
             Some(value) => state.buffer.put(key, value),
             None => state.buffer.delete(key),
@@ -682,6 +715,9 @@ impl KvTransaction for Transaction {
         self.running()?;
         self.refuse_past("lock")?;
         let started = Instant::now();
+        if self.bulk.get().is_some() {
+            Box::pin(self.settle_keys(keys)).await?;
+        }
         let mut answers = Vec::with_capacity(keys.len());
         while answers.len() < keys.len() {
             let left = &keys[answers.len()..];
@@ -746,7 +782,9 @@ impl KvTransaction for Transaction {
 
     fn rollback_to(&self, savepoint: SavepointId) -> KvResult<()> {
         self.running()?;
-        self.state.lock().buffer.rollback_to(savepoint);
+        let mut state = self.state.lock();
+        check_savepoint(state.sent_upto, savepoint.0)?;
+        state.buffer.rollback_to(savepoint);
         Ok(())
     }
 
@@ -765,7 +803,21 @@ impl KvTransaction for Transaction {
     }
 
     fn has_writes(&self) -> bool {
-        !self.state.lock().buffer.is_empty()
+        self.bulk.get().is_some() || !self.state.lock().buffer.is_empty()
+    }
+
+    async fn insert(&self, rows: Vec<(Key, Value)>, wait: WaitPolicy) -> KvResult<Option<Key>> {
+        self.running()?;
+        self.insert_rows(rows, wait).await
+    }
+
+    async fn relieve(&self) -> KvResult<()> {
+        self.running()?;
+        self.relieve_memory().await
+    }
+
+    fn limit_memory(&self, bytes_max: u64) {
+        self.memory_bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     fn guarantee(&self) -> Guarantee {
@@ -777,6 +829,10 @@ impl KvTransaction for Transaction {
     }
 
     async fn rollback(&self) {
+        let ended = self.state.lock().ended;
+        if let Some(bulk) = self.bulk.get().filter(|_| !ended) {
+            roll_back_bulk(&self.shared, self.id, bulk).await;
+        }
         let left = self.end();
         if !left.touched.is_empty() {
             Self::release(&self.shared, self.id, left).await;
@@ -786,6 +842,7 @@ impl KvTransaction for Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
+        let undecided = !self.state.get_mut().ended;
         let left = self.end();
         if left.touched.is_empty() {
             return;
@@ -794,7 +851,13 @@ impl Drop for Transaction {
         // Without a runtime the process is ending, and the locks with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shared, id) = (self.shared.clone(), self.id);
-            runtime.spawn(async move { Self::release(&shared, id, left).await });
+            let bulk = self.bulk.get().filter(|_| undecided).cloned();
+            runtime.spawn(async move {
+                if let Some(bulk) = bulk {
+                    roll_back_bulk(&shared, id, &bulk).await;
+                }
+                Self::release(&shared, id, left).await;
+            });
         }
     }
 }

@@ -90,6 +90,11 @@ impl Command {
         Self { range, generation, term, body: Body::Write { ops } }
     }
 
+    /// Whether these are the bytes of a split.
+    pub fn is_split(encoded: &[u8]) -> bool {
+        matches!(encoded, [COMMAND_VERSION, 2, ..])
+    }
+
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(self.encoded_bytes_estimate());
         out.put_u8(COMMAND_VERSION);

@@ -11,6 +11,7 @@ mod golden;
 use crate::command::{Applied, Body, Command};
 use crate::descriptor::{RangeDescriptor, ReplicaPlace, ReplicaRole};
 use crate::error::{ReplicationError, Result};
+use crate::evaluate::copy_records;
 use crate::log::GroupLog;
 use crate::log::format::{self, Tag};
 use crate::log::group::{read_record, storage_error};
@@ -149,6 +150,10 @@ fn unborn(range: RangeId) -> RangeDescriptor {
     }
 }
 
+fn splits(entry: &Entry) -> bool {
+    matches!(&entry.payload, EntryPayload::Normal(proposal) if Command::is_split(&proposal.0))
+}
+
 /// One batch in the making.
 struct Staged {
     batch: WriteBatch,
@@ -163,8 +168,9 @@ impl MachineState {
     async fn apply_chunk(&self, chunk: Vec<EntryResponder<TypeConfig>>) -> Result<()> {
         let mut staged = self.begin();
         for (entry, responder) in chunk {
-            if staged.right.is_some() {
-                // What follows a split is evaluated against its outcome.
+            if staged.right.is_some() || splits(&entry) {
+                // What follows a split is evaluated against its outcome, and a split copies records
+                // of what precedes it.
                 self.commit(staged).await?;
                 staged = self.begin();
             }
@@ -277,6 +283,9 @@ impl MachineState {
             staged.batch.put(Cf::Raft, key(Tag::Descriptor), record);
         }
         if let Some((right, leader)) = &staged.right {
+            let left = &staged.state.descriptor.span.start;
+            let copied = copy_records(&*self.engine, &mut staged.batch, left, &right.span.start);
+            copied.map_err(storage_error)?;
             self.stage_right(&mut staged.batch, right, *leader, applied, &staged.state.membership)?;
         }
         self.log.wait_written(applied.index).await;

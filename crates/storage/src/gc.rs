@@ -27,6 +27,7 @@
 
 use crate::engine::{Cf, Engine, EngineReader, IterOptions, WriteBatch};
 use crate::error::{StorageError, StorageResult};
+use crate::hidden::{is_hidden, is_record};
 use crate::keyspace::{SUFFIX, has_suffix, txn_timestamp, version_timestamp};
 use crate::mvcc;
 use core_domain::Timestamp;
@@ -307,6 +308,10 @@ fn gather(
                     None => *left = Some(young),
                 }
             }
+        } else if is_hidden(cursor.value()) {
+            if deleting {
+                batch.delete(Cf::Data, at.to_vec());
+            }
         } else {
             let first_below = key.settle();
             deleting |= first_below && tombstone;
@@ -385,6 +390,10 @@ impl Filter {
             self.gap += 1;
         }
         let commit = version_timestamp(key);
+        if is_hidden(value) {
+            // Its timestamp does not say who sees it: it hides nothing, and goes with what is hidden.
+            return commit <= self.marks.threshold && self.key.settled;
+        }
         if commit <= self.marks.threshold && !self.key.settle() {
             return true;
         }
@@ -407,6 +416,10 @@ impl Filter {
     /// The oracle's own records belong to no transaction: they are those of number zero. A record's
     /// bytes 2..10 say when it was committed, zero if it was rolled back.
     fn drops_record(&self, key: &[u8], value: &[u8]) -> bool {
+        if is_record(value) {
+            // Hidden versions need it, whatever their age.
+            return false;
+        }
         let began = txn_timestamp(key);
         let committed = value.get(2..10).and_then(|raw| raw.try_into().ok());
         let committed = Timestamp(committed.map_or(0, u64::from_be_bytes));

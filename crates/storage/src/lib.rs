@@ -5,6 +5,7 @@
 //! engine.rs        Engine, WriteBatch, iterators: the trait
 //! rocks_engine.rs  the real one, on RocksDB
 //! crash_engine.rs  in memory; a crash discards a suffix of what was not synced
+//! hidden.rs        versions of transactions that were not decided when they wrote them
 //! gc.rs           what nobody may ask for any more, and how it goes
 //! keyspace.rs      user keys to engine keys, spans to bounds
 //! lookup.rs        exact reads of many keys by one cursor
@@ -22,6 +23,7 @@ pub mod crash_engine;
 pub mod engine;
 pub mod error;
 pub mod gc;
+pub mod hidden;
 pub mod keyspace;
 pub mod lookup;
 pub mod mvcc;

@@ -18,11 +18,14 @@
 //! bytes 10..  the value; nothing after a deletion
 //! ```
 //!
+//! Kinds 2 and 3 are hidden versions (`hidden.rs`): readers ask their [`Fates`] about them.
+//!
 //! What it does not do: intents, locks, waiting. Those belong to the leader's evaluation.
 
 use crate::engine::{Cf, EngineIterator, EngineReader, IterOptions};
 use crate::error::{StorageError, StorageResult};
 use crate::gc::Run;
+use crate::hidden::{Fate, Fates, decode_hidden, is_hidden};
 use crate::keyspace::{SUFFIX, decode_key, encode_key, span_bounds, version_timestamp};
 use crate::lookup::{Ascending, is_many};
 use crate::row_cache::{RowCache, Ticket};
@@ -80,6 +83,41 @@ pub fn decode_version(commit: Timestamp, stored: &[u8]) -> StorageResult<Version
     }
 }
 
+/// The version under `commit` as a read at `at` sees it; `None`: it does not.
+fn seen(
+    fates: Option<&dyn Fates>,
+    commit: Timestamp,
+    stored: &[u8],
+    at: Timestamp,
+) -> StorageResult<Option<Version>> {
+    if !is_hidden(stored) {
+        return if commit <= at { decode_version(commit, stored).map(Some) } else { Ok(None) };
+    }
+    let (mark, value) = decode_hidden(stored)?;
+    let commit = match fates.map_or(Fate::Unseen, |fates| fates.of(&mark)) {
+        Fate::Own => commit,
+        Fate::Committed(decided) if decided <= at => decided,
+        Fate::Committed(_) | Fate::Unseen => return Ok(None),
+    };
+    let value = value.map(Bytes::copy_from_slice);
+    Ok(Some(Version { commit, start: mark.start, value }))
+}
+
+/// The version under `commit`, if it is known for ever what became of it.
+fn settled(
+    fates: Option<&dyn Fates>,
+    commit: Timestamp,
+    stored: &[u8],
+) -> StorageResult<Option<Version>> {
+    if !is_hidden(stored) {
+        return decode_version(commit, stored).map(Some);
+    }
+    let (mark, value) = decode_hidden(stored)?;
+    let decided = fates.and_then(|fates| fates.committed(mark.start));
+    let value = value.map(Bytes::copy_from_slice);
+    Ok(decided.map(|commit| Version { commit, start: mark.start, value }))
+}
+
 /// Whether a version's stored bytes are those of a deletion.
 pub(crate) fn is_deletion(stored: &[u8]) -> bool {
     stored.get(1) == Some(&DELETION)
@@ -90,6 +128,10 @@ pub struct PointReader<'a> {
     reader: &'a dyn EngineReader,
     cursor: PointCursor<'a>,
     target: Vec<u8>,
+    fates: Option<&'a dyn Fates>,
+    top: Timestamp,
+    /// The last look at the engine passed over a version.
+    passed: bool,
 }
 
 enum PointCursor<'a> {
@@ -105,7 +147,25 @@ impl<'a> PointReader<'a> {
             true => PointCursor::Many(Ascending::new(reader, Cf::Data)),
             false => PointCursor::One(None),
         };
-        Self { reader, cursor, target: Vec::new() }
+        Self {
+            reader,
+            cursor,
+            target: Vec::new(),
+            fates: None,
+            top: Timestamp::ZERO,
+            passed: false,
+        }
+    }
+
+    /// Asks `fates` about hidden versions; without, none is seen.
+    pub fn with(mut self, fates: Option<&'a dyn Fates>) -> Self {
+        self.fates = fates;
+        self
+    }
+
+    /// The highest timestamp under which the last read met a version, a hidden one included.
+    pub fn top(&self) -> Timestamp {
+        self.top
     }
 
     /// The newest version of `key` committed at or before `at`, a deletion included.
@@ -114,7 +174,9 @@ impl<'a> PointReader<'a> {
     /// Of the disk, or `Corruption`.
     pub fn at(&mut self, key: &Key, at: Timestamp) -> StorageResult<Option<Version>> {
         self.target = encode_key(key.as_ref());
-        if let (PointCursor::One(_), Some(cache)) = (&self.cursor, self.reader.row_cache()) {
+        if let (PointCursor::One(_), Some(cache)) = (&self.cursor, self.reader.row_cache())
+            && !self.has_own()
+        {
             return self.at_through(cache, at);
         }
         self.seek(at)
@@ -123,6 +185,7 @@ impl<'a> PointReader<'a> {
     /// Of the row named by `target`.
     fn at_through(&mut self, cache: &RowCache, at: Timestamp) -> StorageResult<Option<Version>> {
         if let Some(newest) = cache.get(&self.target) {
+            self.top = newest.commit;
             return if newest.commit <= at { Ok(Some(newest)) } else { self.seek(at) };
         }
         if !matches!(self.cursor, PointCursor::One(None)) {
@@ -138,10 +201,11 @@ impl<'a> PointReader<'a> {
         let prefix = self.target.len();
         let newest = self.seek(Timestamp::MAX)?;
         self.target.truncate(prefix);
-        if let Some(newest) = &newest {
+        // Above what is kept lies nothing that may show later.
+        if let Some(newest) = newest.as_ref().filter(|_| !self.passed) {
             cache.fill(&ticket, &self.target, newest);
             if let (true, PointCursor::One(Some(cursor))) = (with_neighbours, &mut self.cursor) {
-                fill_neighbours(cache, &ticket, &mut **cursor)?;
+                fill_neighbours(cache, &ticket, &mut **cursor, self.fates)?;
             }
         }
         match newest {
@@ -153,27 +217,44 @@ impl<'a> PointReader<'a> {
     /// The newest version at or before `at` of the row named by `target`, asked of the engine.
     fn seek(&mut self, at: Timestamp) -> StorageResult<Option<Version>> {
         let prefix = self.target.len();
-        self.target.extend_from_slice(&(!at.0).to_be_bytes());
-        let found = match &mut self.cursor {
-            PointCursor::Many(cursor) => cursor.seek(&self.target)?,
-            PointCursor::One(cursor) => {
-                let cursor = cursor.get_or_insert_with(|| {
-                    let options = IterOptions { one_key: true, ..IterOptions::default() };
-                    self.reader.iter(Cf::Data, options)
-                });
-                cursor.seek(&self.target);
-                if !cursor.valid() {
-                    cursor.status()?;
-                    return Ok(None);
+        self.top = Timestamp::ZERO;
+        self.passed = false;
+        let mut from = if self.has_own() { Timestamp::MAX } else { at };
+        loop {
+            self.target.truncate(prefix);
+            self.target.extend_from_slice(&(!from.0).to_be_bytes());
+            let found = match &mut self.cursor {
+                PointCursor::Many(cursor) => cursor.seek(&self.target)?,
+                PointCursor::One(cursor) => {
+                    let cursor = cursor.get_or_insert_with(|| {
+                        let options = IterOptions { one_key: true, ..IterOptions::default() };
+                        self.reader.iter(Cf::Data, options)
+                    });
+                    cursor.seek(&self.target);
+                    if !cursor.valid() {
+                        cursor.status()?;
+                        return Ok(None);
+                    }
+                    Some((cursor.key(), cursor.value()))
                 }
-                Some((cursor.key(), cursor.value()))
+            };
+            let Some((found, stored)) = found else { return Ok(None) };
+            if found.len() != prefix + SUFFIX || found[..prefix] != self.target[..prefix] {
+                return Ok(None);
             }
-        };
-        let Some((found, value)) = found else { return Ok(None) };
-        if found.len() != prefix + SUFFIX || found[..prefix] != self.target[..prefix] {
-            return Ok(None);
+            let commit = version_timestamp(found);
+            self.top = self.top.max(commit);
+            let version = seen(self.fates, commit, stored, at)?;
+            if version.is_some() || commit == Timestamp::ZERO {
+                return Ok(version);
+            }
+            self.passed = true;
+            from = commit.prev().min(at);
         }
-        decode_version(version_timestamp(found), value).map(Some)
+    }
+
+    fn has_own(&self) -> bool {
+        self.fates.is_some_and(|fates| fates.has_own())
     }
 
     /// The newest version of `key`, a deletion included.
@@ -191,6 +272,7 @@ fn fill_neighbours(
     cache: &RowCache,
     ticket: &Ticket,
     cursor: &mut dyn EngineIterator,
+    fates: Option<&dyn Fates>,
 ) -> StorageResult<()> {
     let mut present = 0;
     let mut last = cursor.key()[..cursor.key().len() - SUFFIX].to_vec();
@@ -204,8 +286,9 @@ fn fill_neighbours(
         if prefix != last {
             last.clear();
             last.extend_from_slice(prefix);
-            let newest = decode_version(version_timestamp(found), cursor.value())?;
-            present += usize::from(cache.fill(ticket, &last, &newest));
+            if let Some(newest) = settled(fates, version_timestamp(found), cursor.value())? {
+                present += usize::from(cache.fill(ticket, &last, &newest));
+            }
             if present == PRESENT_MAX {
                 break;
             }
@@ -243,6 +326,7 @@ pub struct Scan<'a> {
     cursor: Box<dyn EngineIterator + 'a>,
     at: Timestamp,
     reverse: bool,
+    fates: Option<&'a dyn Fates>,
     /// Runs of keys that a reader at `at` sees nothing of.
     leaps: Vec<Run>,
     /// Versions stepped over.
@@ -274,7 +358,17 @@ impl<'a> Scan<'a> {
             cursor.seek_to_first();
         }
         let leaps = Vec::new();
-        Self { cursor, at, reverse, leaps, steps: 0, run: None, longest: None }
+        Self { cursor, at, reverse, fates: None, leaps, steps: 0, run: None, longest: None }
+    }
+
+    /// Asks `fates` about hidden versions; without, none is seen.
+    pub fn with(mut self, fates: Option<&'a dyn Fates>) -> Self {
+        self.fates = fates;
+        self
+    }
+
+    fn has_own(&self) -> bool {
+        self.fates.is_some_and(|fates| fates.has_own())
     }
 
     /// The next visible row.
@@ -381,12 +475,17 @@ impl<'a> Scan<'a> {
         let mut found = None;
         let mut newest = true;
         let mut steps = 0;
+        let own = self.has_own();
         while self.on(&encoded) {
             let commit = version_timestamp(self.cursor.key());
             newest &= found.is_some() || commit <= self.at;
-            if found.is_none() && commit <= self.at {
-                found = Some(decode_version(commit, self.cursor.value())?);
-                steps = 0;
+            if found.is_none() && (own || commit <= self.at) {
+                found = seen(self.fates, commit, self.cursor.value(), self.at)?;
+                // What is hidden may show to later readers.
+                newest &= found.is_some();
+                if found.is_some() {
+                    steps = 0;
+                }
             }
             self.cursor.next();
             steps += 1;
@@ -411,31 +510,49 @@ impl<'a> Scan<'a> {
         let mut found = None;
         let mut newest = true;
         let mut steps = 0;
+        let own = self.has_own();
         while self.on(&encoded) {
             let commit = version_timestamp(self.cursor.key());
             self.steps += 1;
-            if commit > self.at {
+            if commit > self.at && !own {
                 // Everything before it is newer still.
                 newest = false;
                 self.leave_backwards(&encoded, steps);
                 break;
             }
-            if steps >= STEPS_MAX {
-                self.cursor.seek(&with_timestamp(&encoded, self.at));
-                assert!(self.on(&encoded), "a version at or below {} was just seen", self.at);
-                let commit = version_timestamp(self.cursor.key());
-                found = Some(decode_version(commit, self.cursor.value())?);
+            if steps >= STEPS_MAX && !own {
+                found = self.newest_here(&encoded)?;
                 // Whether it is the newest was not looked at.
                 newest = false;
                 self.leave_backwards(&encoded, steps);
                 break;
             }
-            found = Some(decode_version(commit, self.cursor.value())?);
+            let here = seen(self.fates, commit, self.cursor.value(), self.at)?;
+            newest = here.is_some();
+            found = here.or(found);
             self.cursor.prev();
             steps += 1;
         }
         self.note(encoded, found.as_ref(), newest);
         Ok(found.map(|version| (key, version)))
+    }
+
+    /// The newest version of a key that is seen; stays on one of its versions, of which one is at
+    /// or below the scan's timestamp.
+    fn newest_here(&mut self, encoded: &[u8]) -> StorageResult<Option<Version>> {
+        let top = with_timestamp(encoded, self.at);
+        self.cursor.seek(&top);
+        assert!(self.on(encoded), "a version at or below {} was just seen", self.at);
+        while self.on(encoded) {
+            let commit = version_timestamp(self.cursor.key());
+            let found = seen(self.fates, commit, self.cursor.value(), self.at)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            self.cursor.next();
+        }
+        self.cursor.seek(&top);
+        Ok(None)
     }
 
     fn leave_backwards(&mut self, encoded: &[u8], steps_made: usize) {

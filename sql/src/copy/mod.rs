@@ -107,6 +107,8 @@ impl CopyInState {
         self.records.end_input();
         self.drain().await?;
         self.flush().await?;
+        let writer = Writer::new(&self.ctx, self.code.clone());
+        writer.settle().await.map_err(|error| error.with_context(self.context()))?;
         std::mem::take(&mut self.effects).finish(&self.ctx).await?;
         Ok(self.rows)
     }
@@ -176,7 +178,7 @@ impl CopyInState {
         let count = batch.len() as u64;
         let writer = Writer::new(&self.ctx, self.code.clone());
         writer
-            .insert(batch, &rules, &mut self.effects)
+            .load(batch, &rules, &mut self.effects)
             .await
             .map_err(|error| error.with_context(self.context()))?;
         self.rows += count;

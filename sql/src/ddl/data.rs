@@ -65,7 +65,7 @@ async fn add_entries(
             ctx.txn.put(entry.key, entry.value)?;
         }
     }
-    Ok(())
+    Ok(ctx.txn.relieve().await?)
 }
 
 /// Copies a table's rows to its new storage, converted to its new columns.

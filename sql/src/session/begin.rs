@@ -111,6 +111,7 @@ impl Session {
             ));
         }
         let kv = self.txn.open(&self.server).await?;
+        kv.limit_memory(self.effective.transaction_memory);
         self.core.txn_id.store(kv.id().0, Ordering::Relaxed);
         Ok(kv)
     }

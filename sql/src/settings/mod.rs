@@ -36,6 +36,8 @@ pub struct Effective {
     pub schemas: Arc<[String]>,
     pub statement_timeout: Option<Duration>,
     pub lock_timeout: Option<Duration>,
+    /// Bytes.
+    pub transaction_memory: u64,
     pub transaction_timeout: Option<Duration>,
     pub default_isolation: IsolationLevel,
     pub default_read_only: bool,
@@ -94,6 +96,7 @@ impl Settings {
                 schemas: Arc::from([]),
                 statement_timeout: None,
                 lock_timeout: None,
+                transaction_memory: u64::MAX,
                 transaction_timeout: None,
                 default_isolation: IsolationLevel::ReadCommitted,
                 default_read_only: false,
@@ -402,6 +405,9 @@ impl Settings {
             schemas: domain::search_path(text(at::SEARCH_PATH), &self.user).into(),
             statement_timeout: timeout(at::STATEMENT_TIMEOUT),
             lock_timeout: timeout(at::LOCK_TIMEOUT),
+            transaction_memory: position("transaction_memory")
+                .and_then(|at| text(at).parse::<u64>().ok())
+                .map_or(u64::MAX, |kilobytes| kilobytes.saturating_mul(1024)),
             transaction_timeout: position("transaction_timeout").and_then(timeout),
             default_isolation: domain::isolation(text(at::DEFAULT_ISOLATION)),
             default_read_only: text(at::DEFAULT_READ_ONLY) == "on",

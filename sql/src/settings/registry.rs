@@ -401,6 +401,12 @@ pub static SPECS: &[Spec] = &[
     user("default_toast_compression", "lz4", Domain::Enum(&["pglz", "lz4"]), "Has no effect here."),
     user("gin_fuzzy_search_limit", "0", COUNT, "Has no effect here."),
     user("vacuum_cost_delay", "0", COUNT, "Has no effect here."),
+    user(
+        "transaction_memory",
+        "262144",
+        MEMORY,
+        "Sets the memory a transaction may hold; what it writes beyond goes to disk before its commit.",
+    ),
 ];
 
 /// The position of a setting, by PostgreSQL's case-insensitive names and their old spellings.

@@ -6,7 +6,7 @@ use crate::context::ExecContext;
 use crate::error::{SqlError, SqlResult};
 use crate::outcome::Row;
 use crate::table_code::{IndexCode, TableCode};
-use catalog::keys::IndexEntry;
+use catalog::keys::{IndexEntry, IndexKeys};
 use core_domain::{Key, LockMode, LockedValue, ReadAt, Value};
 use datum::Datum;
 use expr::Expr;
@@ -84,7 +84,92 @@ impl<'a> Writer<'a> {
             inserted.push(self.put(place, &mut occupied)?);
         }
         effects.rows_written(self, inserted.iter().map(|row| (None, row))).await?;
+        self.ctx.txn.relieve().await?;
         Ok(inserted)
+    }
+
+    /// Inserts rows that nobody asks back: COPY. A duplicate may be found late, at the latest by
+    /// [`Writer::settle`].
+    ///
+    /// # Errors
+    /// As `insert`.
+    pub async fn load(
+        &self,
+        rows: Vec<Row>,
+        rules: &Rules<'_>,
+        effects: &mut Effects,
+    ) -> SqlResult<()> {
+        let placed = self.place(rows, rules).await?;
+        let hidden = self.code.row_keys.is_hidden();
+        let mut new = Vec::with_capacity(placed.len());
+        for place in &placed {
+            let value = self.code.encoder.encode(&place.row);
+            match hidden {
+                true => self.ctx.txn.put(place.key.clone(), value)?,
+                false => new.push((place.key.clone(), value)),
+            }
+            for entry in place.entries.iter().flatten() {
+                match entry.exclusive {
+                    true => new.push((entry.key.clone(), entry.value.clone())),
+                    false => self.ctx.txn.put(entry.key.clone(), entry.value.clone())?,
+                }
+            }
+        }
+        if !new.is_empty() {
+            match self.ctx.txn.insert(new, self.ctx.wait()).await.map_err(SqlError::from) {
+                Ok(None) => {}
+                Ok(Some(key)) => return Err(self.duplicate(&placed, &key)?),
+                Err(error) if error.sqlstate == "40001" => {
+                    return Err(Box::pin(self.duplicate_since(&placed, error)).await);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.ctx.txn.relieve().await?;
+        effects.rows_written(self, placed.iter().map(|place| (None, &place.row))).await
+    }
+
+    /// After the last `load`.
+    ///
+    /// # Errors
+    /// 23505.
+    pub async fn settle(&self) -> SqlResult<()> {
+        match self.ctx.txn.insert(Vec::new(), self.ctx.wait()).await? {
+            None => Ok(()),
+            Some(key) => Err(self.duplicate(&[], &key)?),
+        }
+    }
+
+    /// What to say about `key`, which holds something. Its row may be of an earlier batch: then the
+    /// key alone tells its columns.
+    fn duplicate(&self, placed: &[Placed], key: &Key) -> SqlResult<SqlError> {
+        let types = &self.ctx.types;
+        let columns_of = |keys: &IndexKeys| -> SqlResult<Row> {
+            let mut row = vec![Datum::Null; self.code.width()];
+            for (ordinal, value) in keys.ordinals().zip(keys.decode(key)?) {
+                row[ordinal] = value;
+            }
+            Ok(row)
+        };
+        if self.code.row_keys.span().contains(key) {
+            let row = match placed.iter().find(|place| place.key == *key) {
+                Some(place) => place.row.clone(),
+                None => columns_of(self.code.row_keys.keys())?,
+            };
+            return Ok(violation::duplicate_row_key(&self.code, &row, types));
+        }
+        for (at, index) in self.code.indexes.iter().enumerate() {
+            if index.keys.all().contains(key) {
+                let of =
+                    |place: &&Placed| place.entries[at].as_ref().is_some_and(|e| e.key == *key);
+                let row = match placed.iter().find(of) {
+                    Some(place) => place.row.clone(),
+                    None => columns_of(&index.keys)?,
+                };
+                return Ok(violation::duplicate_entry(&self.code, index, &row, types));
+            }
+        }
+        Ok(SqlError::internal(format!("{key} is of no index of {}", self.code.table.name)))
     }
 
     fn refuse_duplicate(&self, place: &Placed, occupied: &Occupied) -> SqlResult<()> {
@@ -184,6 +269,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        self.ctx.txn.relieve().await?;
         effects.rows_written(self, changes.iter().map(|c| (Some(&c.old), &c.new))).await?;
         for change in &changes {
             effects.row_changed(self, &change.old, Some(&change.new));
@@ -211,6 +297,7 @@ impl<'a> Writer<'a> {
         for key in removed {
             self.ctx.txn.delete(key)?;
         }
+        self.ctx.txn.relieve().await?;
         for (_, row) in &rows {
             effects.row_changed(self, row, None);
         }

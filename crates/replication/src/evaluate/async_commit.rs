@@ -98,7 +98,7 @@ impl Place<'_> {
         // Nothing becomes visible: no reader has to wait.
         let flight = Flight::new(txn, Timestamp::MAX);
         state.flights.take_off(&flight, keys.iter());
-        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed: 0 };
+        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed: 0, decides: None };
         let answer = RangeResponse::Status(TxnStatus::RolledBack);
         Ok(Step::Propose(evaluated, Frees::Nothing, answer))
     }

@@ -1,7 +1,9 @@
 //! Commits within one range: one entry in the log.
 
+use super::bulk::Decides;
 use super::flight::Flight;
 use super::gate::GateState;
+use super::hidden::{self, Hidden, Met, Stage, fates};
 use super::pipeline::{Landing, Submission};
 use super::record::{Outcome, outcome_beside, outcome_op};
 use super::{Admission, Evaluator, LockedKey, Place, RangeError, RangeResponse, Write, check_keys};
@@ -11,7 +13,7 @@ use core_domain::{Key, KvError, LockMode, Timestamp, TxnId};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::mvcc::{PointReader, encode_version};
-use storage::{Cf, keyspace};
+use storage::{Cf, Engine, keyspace};
 use tokio::sync::oneshot;
 
 /// What stops an evaluation.
@@ -39,6 +41,8 @@ pub(super) struct Evaluated {
     pub ops: Vec<EngineOp>,
     /// How many of the keys had no intents before.
     pub placed: usize,
+    /// Rare: what becomes of a large transaction by it.
+    pub decides: Option<Box<Decides>>,
 }
 
 impl Place<'_> {
@@ -119,7 +123,7 @@ impl Place<'_> {
         ops.extend(writes.iter().map(|write| version_op(txn, &write.key, commit, &write.value)));
         ops.push(outcome_op(primary, txn, Outcome::Committed(commit)));
         let keys = keys.into_iter().chain([primary.clone()]).collect();
-        Ok(Committing::Now(Evaluated { flight, keys, ops, placed: 0 }))
+        Ok(Committing::Now(Evaluated { flight, keys, ops, placed: 0, decides: None }))
     }
 
     /// Rule 3: nobody else holds the keys or has intents on them, and every locked key is still at
@@ -148,13 +152,29 @@ impl Place<'_> {
             let keys = written.chain(locked.iter().map(|l| (&l.key, l.mode)));
             self.refuse_foreign(txn, keys, writes.len() + locked.len())?;
         }
-        let mut reader = PointReader::new(self.engine(), writes.len() + locked.len());
+        let view = state.view(None);
+        let reading = view.reading(Timestamp::MAX);
+        let count = writes.len() + locked.len();
+        let mut reader = PointReader::new(self.engine(), count).with(fates(&reading));
         let mut newest_of_all = Timestamp::ZERO;
         let seen = writes.iter().map(|w| (&w.key, w.seen, LockMode::Exclusive));
         let locked = locked.iter().map(|l| (&l.key, Some(l.seen), l.mode));
         for (key, seen, mode) in seen.chain(locked) {
             let newest = reader.newest(key)?;
+            newest_of_all = newest_of_all.max(reader.top());
             let there = newest.as_ref().is_some_and(|version| version.value.is_some());
+            let met = reading.as_ref().and_then(hidden::Reading::take_met);
+            if let Some(Met { mark, stage }) = Self::in_the_way(met, txn, mode) {
+                match stage {
+                    Stage::Committing(flight) => return Err(Obstacle::Flight(flight)),
+                    Stage::Open | Stage::Prepared { .. } if mark.start == txn => {}
+                    // The lock was lost, and a large transaction took the key.
+                    Stage::Open | Stage::Prepared { .. } => {
+                        let key = key.clone();
+                        return Err(KvError::Conflict { key, other: mark.start }.into());
+                    }
+                }
+            }
             let collected = newest.is_none();
             let (commit, start) = newest.map_or_else(Default::default, |v| (v.commit, v.start));
             // Who holds the key alone lets others change the rest of its row, not remove it.
@@ -179,7 +199,7 @@ impl Place<'_> {
         frees: Frees,
     ) -> Result<(), RangeError> {
         let (answer, answered) = oneshot::channel();
-        let Evaluated { flight, keys, ops, placed } = evaluated;
+        let Evaluated { flight, keys, ops, placed, decides } = evaluated;
         let gone = ops.iter().filter(|op| op.cf == Cf::Lock && op.value.is_none()).count();
         let aftermath = Aftermath {
             evaluator: self.evaluator.clone(),
@@ -191,6 +211,7 @@ impl Place<'_> {
             placed,
             gone,
             frees,
+            decides,
             answer,
         };
         let submission = Submission {
@@ -240,14 +261,16 @@ struct Aftermath {
     placed: usize,
     gone: usize,
     frees: Frees,
+    decides: Option<Box<Decides>>,
     answer: oneshot::Sender<Result<(), RangeError>>,
 }
 
 impl Aftermath {
-    fn settle(self, landing: Landing) {
+    fn settle(mut self, landing: Landing) {
+        let decides = self.decides.take();
         match landing {
             Landing::Applied => {
-                self.land(self.gone);
+                self.land(self.gone, decides.map(|d| (d.txn, d.after)));
                 let mut locks = self.evaluator.locks.lock();
                 match &self.frees {
                     Frees::Nothing => {}
@@ -258,27 +281,33 @@ impl Aftermath {
                 self.tell(Ok(()));
             }
             Landing::Stale => {
-                self.land(self.placed);
+                self.land(self.placed, decides.map(|d| (d.txn, d.before)));
                 let actual = Some((*self.group.descriptor()).clone());
                 self.tell(Err(RangeError::WrongRange { actual }));
             }
             Landing::NotProposed(error) => {
-                self.land(self.placed);
+                self.land(self.placed, decides.map(|d| (d.txn, d.before)));
                 self.tell(Err(error.into()));
             }
             Landing::Unknown(error) => {
-                let Self { gate, group, term, flight, keys, answer, .. } = self;
+                let Self { evaluator, gate, group, term, flight, keys, answer, .. } = self;
                 gate.state.lock().intents = None;
-                tokio::spawn(land_when_certain(gate, group, term, flight, keys));
+                let engine = decides.is_some().then(|| evaluator.engine.clone());
+                tokio::spawn(land_when_certain(gate, group, term, flight, keys, engine));
                 // Whoever asked may be gone.
                 let _ = answer.send(Err(error.into()));
             }
         }
     }
 
-    /// `intents_gone`: keys that have no intents after this.
-    fn land(&self, intents_gone: usize) {
+    /// `intents_gone`: keys that have no intents after this. `decided`: a large transaction.
+    fn land(&self, intents_gone: usize, decided: Option<(TxnId, Hidden)>) {
         let mut state = self.gate.state.lock();
+        if let Some((txn, hidden)) = decided
+            && state.flights_of == self.term
+        {
+            state.set_hidden(txn, hidden);
+        }
         state.flights.land(&self.flight, self.keys.iter());
         if state.term == self.term {
             state.forget_intents(intents_gone);
@@ -299,6 +328,8 @@ async fn land_when_certain(
     term: u64,
     flight: Arc<Flight>,
     keys: Vec<Key>,
+    // Where it is written what became of a large transaction, if it decided one.
+    engine: Option<Arc<dyn Engine>>,
 ) {
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -310,7 +341,22 @@ async fn land_when_certain(
         if let Ok(applied) = group.propose(barrier).await
             && applied != crate::command::Applied::StaleTerm
         {
-            gate.state.lock().flights.land(&flight, keys.iter());
+            let start = group.descriptor().span.start.clone();
+            let hidden = engine.as_ref().map(|engine| hidden::load(&**engine, &start));
+            let mut state = gate.state.lock();
+            match hidden {
+                Some(Ok(mut hidden)) if state.flights_of == term => {
+                    // Others of them may be under way: only this one is certain.
+                    let now = hidden.remove(&flight.txn).unwrap_or(Hidden::Open);
+                    state.set_hidden(flight.txn, now);
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "records cannot be read");
+                    continue;
+                }
+                Some(Ok(_)) | None => {}
+            }
+            state.flights.land(&flight, keys.iter());
             return;
         }
     }

@@ -43,17 +43,74 @@ impl Flight {
 #[derive(Default)]
 pub(super) struct Flights {
     by_key: BTreeMap<Key, Arc<Flight>>,
+    /// Parts of large transactions: what becomes visible by them, becomes so later.
+    many: Vec<Many>,
+    /// What becomes of large transactions: on no key, one at a time for each.
+    deciding: Vec<Arc<Flight>>,
     /// What scans leap over, as long as no entry writes to it.
     pub dead: DeadRuns,
 }
 
+struct Many {
+    flight: Arc<Flight>,
+    /// Ascending, not empty.
+    keys: Arc<[Key]>,
+}
+
+impl Many {
+    fn covers(&self, key: &Key) -> bool {
+        self.keys.binary_search(key).is_ok()
+    }
+
+    fn meets(&self, keys: &[Key]) -> bool {
+        let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return false };
+        self.keys[0] <= *last
+            && *first <= self.keys[self.keys.len() - 1]
+            && keys.iter().any(|key| self.covers(key))
+    }
+}
+
 impl Flights {
     pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.by_key.is_empty() && self.many.is_empty() && self.deciding.is_empty()
     }
 
     pub fn on(&self, key: &Key) -> Option<&Arc<Flight>> {
-        if self.by_key.is_empty() { None } else { self.by_key.get(key) }
+        let one = if self.by_key.is_empty() { None } else { self.by_key.get(key) };
+        one.or_else(|| self.many.iter().find(|many| many.covers(key)).map(|many| &many.flight))
+    }
+
+    /// A flight on one of `keys`, which ascend.
+    pub fn on_any(&self, keys: &[Key]) -> Option<Arc<Flight>> {
+        if let Some(many) = self.many.iter().find(|many| many.meets(keys)) {
+            return Some(many.flight.clone());
+        }
+        if self.by_key.is_empty() {
+            return None;
+        }
+        keys.iter().find_map(|key| self.by_key.get(key)).cloned()
+    }
+
+    /// A part of `txn` on its way.
+    pub fn many_of(&self, txn: TxnId) -> Option<Arc<Flight>> {
+        self.many.iter().find(|many| many.flight.txn == txn).map(|many| many.flight.clone())
+    }
+
+    /// Records a part on its keys, which ascend and are not in flight.
+    pub fn take_off_many(&mut self, flight: &Arc<Flight>, keys: Arc<[Key]>) {
+        if !keys.is_empty() {
+            keys.iter().for_each(|key| self.dead.wrote(key));
+            self.many.push(Many { flight: flight.clone(), keys });
+        }
+    }
+
+    /// A record about `txn` on its way.
+    pub fn deciding(&self, txn: TxnId) -> Option<Arc<Flight>> {
+        self.deciding.iter().find(|flight| flight.txn == txn).cloned()
+    }
+
+    pub fn take_off_decision(&mut self, flight: &Arc<Flight>) {
+        self.deciding.push(flight.clone());
     }
 
     /// A flight over `span` that a read at `at` must wait for.
@@ -116,12 +173,18 @@ impl Flights {
                 self.by_key.remove(key);
             }
         }
+        for many in self.many.extract_if(.., |many| Arc::ptr_eq(&many.flight, flight)) {
+            many.keys.iter().for_each(|key| self.dead.wrote(key));
+        }
+        self.deciding.retain(|deciding| !Arc::ptr_eq(deciding, flight));
         flight.landed.close();
     }
 
     /// Each once.
     pub fn all(&self) -> Vec<Arc<Flight>> {
-        let mut all: Vec<Arc<Flight>> = self.by_key.values().cloned().collect();
+        let parts = self.many.iter().map(|many| &many.flight);
+        let of_large = parts.chain(&self.deciding);
+        let mut all: Vec<Arc<Flight>> = self.by_key.values().chain(of_large).cloned().collect();
         all.sort_by_key(Arc::as_ptr);
         all.dedup_by(|a, b| Arc::ptr_eq(a, b));
         all
@@ -133,5 +196,7 @@ impl Flights {
         for flight in std::mem::take(&mut self.by_key).into_values() {
             flight.landed.close();
         }
+        std::mem::take(&mut self.many).iter().for_each(|many| many.flight.landed.close());
+        std::mem::take(&mut self.deciding).iter().for_each(|flight| flight.landed.close());
     }
 }

@@ -12,6 +12,7 @@
 //! The right half of a split begins as a new leader does; only the locks stay, if they were kept here.
 
 use super::flight::{Flight, Flights};
+use super::hidden::{self, HiddenMap};
 use super::pipeline::Pipeline;
 use super::validate::Pushes;
 use super::{LockTable, Place, RangeError, RangeResponse};
@@ -54,6 +55,8 @@ pub(super) struct GateState {
     pub flights_of: u64,
     /// Keys with intents, in the engine or under way to it. Never too low; `None`: not known.
     pub intents: Option<usize>,
+    /// Transactions that write ahead of their commit; `None`: never any in this range.
+    pub hidden: Option<Arc<HiddenMap>>,
     /// When to look again, in monotonic time.
     review_at: Duration,
     /// The left half of the split that made this range kept the locks for it.
@@ -84,6 +87,7 @@ impl Gate {
                 flights: Flights::default(),
                 flights_of: 0,
                 intents: None,
+                hidden: None,
                 review_at: Duration::ZERO,
                 inherited: false,
                 locked: None,
@@ -232,6 +236,7 @@ impl Place<'_> {
         };
         let span = self.group.descriptor().span.clone();
         let intents = if self.finds_intents(&span, None) { None } else { Some(0) };
+        let hidden = hidden::load(self.engine(), &span.start)?;
         if !self.leads(term).await? {
             return Ok(());
         }
@@ -245,6 +250,8 @@ impl Place<'_> {
         if state.flights_of != term {
             state.flights.clear();
             state.flights_of = term;
+            // Else what is remembered is of this term, and what is in flight is about to change it.
+            state.hidden = (!hidden.is_empty()).then(|| Arc::new(hidden));
         }
         state.max_ts = state.max_ts.max(drawn);
         state.pushes.start_above(drawn);
@@ -308,6 +315,14 @@ impl GateState {
     pub fn raise(&mut self, at: Timestamp) {
         if !is_planted(PlantedBug::ReadsRaiseNothing) {
             self.max_ts = self.max_ts.max(at);
+        }
+    }
+
+    /// A version lies at `at` whose transaction is to commit above it; `drawn` was drawn.
+    pub fn raise_to_version(&mut self, at: Timestamp, drawn: Timestamp) {
+        if at > self.max_ts {
+            self.max_ts = at;
+            self.undrawn = if at > drawn { at } else { Timestamp::ZERO };
         }
     }
 

@@ -1,12 +1,13 @@
 //! Taking locks: the newest value of a key that nobody else can change until the end.
 
 use super::deadlock::{Victim, WaitReport};
+use super::hidden::{Met, Reading, Stage, View, fates};
 use super::lock_table::{Acquired, Ticket, Wake};
 use super::read::foreign_write;
 use super::record::IntentReader;
 use super::{Admission, Evaluator, ForeignIntent, Place, RangeError, RangeResponse, check_keys};
 use crate::replica::Leadership;
-use core_domain::{Key, KvError, LockMode, LockedValue, Timestamp, TxnId, WaitPolicy};
+use core_domain::{Key, KvError, LockMode, LockedValue, Timestamp, TxnId, Value, WaitPolicy};
 use std::time::Duration;
 use storage::mvcc::PointReader;
 use tokio::sync::oneshot;
@@ -20,10 +21,7 @@ impl Place<'_> {
         wait: WaitPolicy,
         snapshot: Option<Timestamp>,
     ) -> Result<RangeResponse, RangeError> {
-        let deadline = match wait {
-            WaitPolicy::Wait(Some(limit)) => Some(self.now() + limit),
-            WaitPolicy::Wait(None) | WaitPolicy::NoWait | WaitPolicy::SkipLocked => None,
-        };
+        let deadline = self.deadline(wait);
         'again: loop {
             let admission = self.admit().await?;
             check_keys(&admission.descriptor, keys.iter())?;
@@ -32,7 +30,7 @@ impl Place<'_> {
             {
                 return Err(KvError::LockTimeout { key: key.clone() }.into());
             }
-            let mut held = Vec::with_capacity(keys.len());
+            let mut held: Vec<bool> = Vec::with_capacity(keys.len());
             for key in keys {
                 match self.acquire(txn, key, mode, wait, deadline).await? {
                     Held::Yes => held.push(true),
@@ -41,23 +39,40 @@ impl Place<'_> {
                 }
             }
             let taken = || keys.iter().zip(&held).filter(|(_, held)| **held).map(|(key, _)| key);
-            let flight = {
+            let (flight, view) = {
                 let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     continue;
                 }
                 // Whoever gets past a lock that was lost commits above: `was_collected` counts on it.
                 state.raise(Timestamp(txn.0));
-                state.latched(taken())
+                (state.latched(taken()), state.view(None))
             };
             if let Some(flight) = flight {
                 flight.landed().await;
                 continue;
             }
-            let values = self.read_locked(&admission, txn, keys, &held, mode, snapshot)?;
+            let locked =
+                self.read_locked(&admission, txn, keys, &mut held, mode, (snapshot, wait), &view)?;
+            let values = match locked {
+                Ok(values) => values,
+                Err((at, met)) => {
+                    // Its writer must not wait for this one on the same key. It was not held before.
+                    self.evaluator.locks.lock().release_keys(txn, [&keys[at]]);
+                    Box::pin(self.wait_for(met, txn, &keys[at], wait, deadline)).await?;
+                    continue;
+                }
+            };
             if self.still(&admission).await? {
                 return Ok(RangeResponse::Locked(values));
             }
+        }
+    }
+
+    pub(super) fn deadline(&self, wait: WaitPolicy) -> Option<Duration> {
+        match wait {
+            WaitPolicy::Wait(Some(limit)) => Some(self.now() + limit),
+            WaitPolicy::Wait(None) | WaitPolicy::NoWait | WaitPolicy::SkipLocked => None,
         }
     }
 
@@ -88,7 +103,7 @@ impl Place<'_> {
         })
     }
 
-    async fn acquire(
+    pub(super) async fn acquire(
         &self,
         txn: TxnId,
         key: &Key,
@@ -139,28 +154,57 @@ impl Place<'_> {
         }
     }
 
+    /// The error inside: what has to be waited for, and on which of the keys it was met.
+    #[allow(clippy::too_many_arguments)] // They are those of one request.
     fn read_locked(
         &self,
         admission: &Admission,
         txn: TxnId,
         keys: &[Key],
-        held: &[bool],
+        held: &mut [bool],
         mode: LockMode,
-        snapshot: Option<Timestamp>,
-    ) -> Result<Vec<LockedValue>, RangeError> {
+        (snapshot, wait): (Option<Timestamp>, WaitPolicy),
+        view: &View,
+    ) -> Result<Result<Vec<LockedValue>, (usize, Met)>, RangeError> {
         let span = &admission.descriptor.span;
         if self.may_have_intents(&mut self.gate.state.lock(), span) {
-            let taken = keys.iter().zip(held).filter(|(_, held)| **held);
+            let taken = keys.iter().zip(&*held).filter(|(_, held)| **held);
             self.refuse_foreign(txn, taken.map(|(key, _)| (key, mode)), keys.len())?;
         }
-        let mut reader = PointReader::new(self.engine(), keys.len());
+        let reading = view.reading(Timestamp::MAX);
+        let mut reader = PointReader::new(self.engine(), keys.len()).with(fates(&reading));
         let mut values = Vec::with_capacity(keys.len());
-        for (key, held) in keys.iter().zip(held) {
-            if !held {
+        for (at, (key, held)) in keys.iter().zip(held).enumerate() {
+            if !*held {
                 values.push(LockedValue::Skipped);
                 continue;
             }
             let newest = reader.newest(key)?;
+            let met = Self::in_the_way(reading.as_ref().and_then(Reading::take_met), txn, mode);
+            match met {
+                None => {}
+                Some(Met { mark, stage: Stage::Open }) if mark.start == txn => {
+                    let committed_at = newest.map_or(Timestamp::ZERO, |version| version.commit);
+                    let value = self.own_value(key, txn, view)?;
+                    values.push(LockedValue::Locked { value, committed_at });
+                    continue;
+                }
+                Some(Met { stage: Stage::Open | Stage::Prepared { .. }, .. })
+                    if wait == WaitPolicy::NoWait =>
+                {
+                    self.evaluator.locks.lock().release_keys(txn, [key]);
+                    return Err(KvError::LockNotAvailable { key: key.clone() }.into());
+                }
+                Some(Met { stage: Stage::Open | Stage::Prepared { .. }, .. })
+                    if wait == WaitPolicy::SkipLocked =>
+                {
+                    self.evaluator.locks.lock().release_keys(txn, [key]);
+                    *held = false;
+                    values.push(LockedValue::Skipped);
+                    continue;
+                }
+                Some(met) => return Ok(Err((at, met))),
+            }
             let committed_at = newest.as_ref().map_or(Timestamp::ZERO, |version| version.commit);
             if let (Some(snapshot), Some(version)) = (snapshot, &newest)
                 && committed_at > snapshot
@@ -177,7 +221,15 @@ impl Place<'_> {
             self.refuse_old(snapshot)?;
         }
         tracing::trace!(range = %admission.descriptor.range, %txn, keys = keys.len(), "locked");
-        Ok(values)
+        Ok(Ok(values))
+    }
+
+    /// What `txn` itself wrote on `key` ahead of its commit.
+    fn own_value(&self, key: &Key, txn: TxnId, view: &View) -> Result<Option<Value>, RangeError> {
+        let own = view.clone().of(txn);
+        let reading = own.reading(Timestamp::MAX);
+        let mut reader = PointReader::new(self.engine(), 1).with(fates(&reading));
+        Ok(reader.newest(key)?.and_then(|version| version.value))
     }
 
     /// Intents of others that conflict with locking or writing `keys`: after a change of leader
@@ -229,7 +281,7 @@ impl Place<'_> {
     }
 }
 
-enum Held {
+pub(super) enum Held {
     Yes,
     Skipped,
     Moved,

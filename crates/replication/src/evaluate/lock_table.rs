@@ -276,6 +276,11 @@ impl LockTable {
         self.keys.get(key)?.blockers(txn, mode, 0).next()
     }
 
+    /// Whether anybody but `txn` holds anything.
+    pub fn others_hold(&self, txn: TxnId) -> bool {
+        self.txns.iter().any(|(other, holdings)| *other != txn && !holdings.keys.is_empty())
+    }
+
     /// Heard of the transaction: it lives until `expires`.
     pub fn touch(&mut self, txn: TxnId, expires: Duration) {
         self.txns

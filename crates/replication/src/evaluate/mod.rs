@@ -15,6 +15,8 @@
 //! deadlock.rs    circles of waiters through several nodes
 //! commit.rs      Commit in one phase       under rules 1, 3, 4
 //! two_phase.rs   Prewrite, CommitPrimary, Resolve, Rollback, QueryTxn
+//! bulk.rs        BulkWrite, BulkCommit …   transactions that write ahead of their commit
+//! hidden.rs      what a leader knows about these
 //! async_commit.rs  PrewriteAsync, SettleSecondaries
 //! hand_over.rs   locks go along to the next leader   under rule 2
 //! validate.rs    CommitValidated, Validate, PushTxn, under rule 5
@@ -40,6 +42,7 @@
 
 mod advisory;
 mod async_commit;
+mod bulk;
 mod commit;
 mod dead_runs;
 mod deadlock;
@@ -49,6 +52,7 @@ mod garbage;
 mod gate;
 mod group;
 mod hand_over;
+mod hidden;
 mod lock;
 mod lock_table;
 mod oracle;
@@ -63,10 +67,12 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use bulk::{BulkPart, BulkScope};
 pub use deadlock::{Victim, WaitEdge, WaitReport};
 pub use gate::Admission;
 pub use group::Group;
 pub use hand_over::HeldLocks;
+pub(crate) use hidden::copy_records;
 pub use lock_table::{Acquired, LockTable, Ticket, Wake};
 pub use record::{Intents, LockIntent, Outcome, WriteIntent};
 pub use request::{
@@ -173,9 +179,9 @@ impl Evaluator {
         let at = Place { evaluator: self, group, gate: &gate };
         // What is rare is boxed: this future is copied on its way up, and is as large as the largest.
         match request {
-            RangeRequest::Get { keys, at: timestamp } => at.get(&keys, timestamp).await,
+            RangeRequest::Get { keys, at: timestamp } => at.get(&keys, timestamp, None).await,
             RangeRequest::Scan { span, at: timestamp, reverse, rows_max, bytes_max } => {
-                at.scan(&span, timestamp, reverse, rows_max, bytes_max).await
+                at.scan(&span, timestamp, reverse, rows_max, bytes_max, None).await
             }
             RangeRequest::Lock { txn, keys, mode, wait, snapshot } => {
                 at.lock(txn, &keys, mode, wait, snapshot).await
@@ -206,6 +212,23 @@ impl Evaluator {
             RangeRequest::Heartbeat { txn } => {
                 self.locks.lock().touch(txn, self.expiry());
                 Ok(RangeResponse::Done)
+            }
+            RangeRequest::BulkWrite(part) => Box::pin(at.bulk_write(part)).await,
+            RangeRequest::BulkPrepare { txn, primary, generation } => {
+                Box::pin(at.bulk_prepare(txn, primary, generation)).await
+            }
+            RangeRequest::BulkCommit { txn, primary, floor, scope, locked } => {
+                Box::pin(at.bulk_commit(txn, primary, floor, scope, locked)).await
+            }
+            RangeRequest::BulkDecide { txn, outcome, spans, generation } => {
+                Box::pin(at.bulk_decide(txn, outcome, spans, Some(generation))).await
+            }
+            RangeRequest::OwnGet { txn, keys, at: timestamp } => {
+                Box::pin(at.get(&keys, timestamp, Some(txn))).await
+            }
+            RangeRequest::OwnScan { txn, span, at: timestamp, reverse, rows_max, bytes_max } => {
+                let own = Some(txn);
+                Box::pin(at.scan(&span, timestamp, reverse, rows_max, bytes_max, own)).await
             }
             RangeRequest::Erase { span } => Box::pin(at.erase(span)).await,
             RangeRequest::Report { node, oldest } => Box::pin(at.report(node, oldest)).await,

@@ -1,12 +1,16 @@
 //! Reads at a timestamp, under rule 1.
 
 use super::dead_runs::DEAD_KEYS_MIN;
+use super::flight::Flight;
+use super::hidden::{View, fates};
 use super::record::{IntentReader, WriteIntent, intents_in};
 use super::{Admission, ForeignIntent, Place, RangeError, RangeResponse, check_keys, check_span};
 use core_domain::write_buffer::{covered_span, rest_after};
-use core_domain::{Key, ScanPage, Span, Timestamp, Value};
+use core_domain::{Key, ScanPage, Span, Timestamp, TxnId, Value};
+use std::sync::Arc;
 use storage::EngineReader;
 use storage::gc::Run;
+use storage::hidden::Fates;
 use storage::mvcc::{PointReader, Scan};
 
 /// Foreign intents reported at once: what a reader finishes by one entry before it looks again.
@@ -19,11 +23,12 @@ impl Place<'_> {
         &self,
         keys: &[Key],
         at: Timestamp,
+        own: Option<TxnId>,
     ) -> Result<RangeResponse, RangeError> {
         loop {
             let admission = self.admit().await?;
             check_keys(&admission.descriptor, keys.iter())?;
-            let (flight, may_have_intents) = {
+            let (flight, may_have_intents, view) = {
                 let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     continue;
@@ -34,7 +39,8 @@ impl Place<'_> {
                     .filter_map(|key| state.flights.on(key))
                     .find(|flight| flight.min_commit <= at)
                     .cloned();
-                (flight, self.may_have_intents(&mut state, &admission.descriptor.span))
+                let intents = self.may_have_intents(&mut state, &admission.descriptor.span);
+                (flight, intents, state.view(own))
             };
             if let Some(flight) = flight {
                 flight.landed().await;
@@ -43,21 +49,36 @@ impl Place<'_> {
             if may_have_intents {
                 self.refuse_intents(keys, at)?;
             }
-            let values = self.read_values(keys, at)?;
+            let values = self.read_values(keys, at, &view)?;
             self.refuse_old(at)?;
+            let values = match values {
+                Ok(values) => values,
+                Err(flight) => {
+                    flight.landed().await;
+                    continue;
+                }
+            };
             if self.still(&admission).await? {
                 return Ok(RangeResponse::Values(values));
             }
         }
     }
 
-    fn read_values(&self, keys: &[Key], at: Timestamp) -> Result<Vec<Option<Value>>, RangeError> {
-        let mut reader = PointReader::new(self.engine(), keys.len());
+    /// The error inside: a decision to wait for.
+    fn read_values(
+        &self,
+        keys: &[Key],
+        at: Timestamp,
+        view: &View,
+    ) -> Result<Result<Vec<Option<Value>>, Arc<Flight>>, RangeError> {
+        let reading = view.reading(at);
+        let mut reader = PointReader::new(self.engine(), keys.len()).with(fates(&reading));
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
             values.push(reader.at(key, at)?.and_then(|version| version.value));
         }
-        Ok(values)
+        let met = reading.as_ref().map(|reading| reading.check(&keys[0])).transpose()?.flatten();
+        Ok(met.map_or(Ok(values), Err))
     }
 
     fn refuse_intents(&self, keys: &[Key], at: Timestamp) -> Result<(), RangeError> {
@@ -82,11 +103,12 @@ impl Place<'_> {
         reverse: bool,
         rows_max: u64,
         bytes_max: u64,
+        own: Option<TxnId>,
     ) -> Result<RangeResponse, RangeError> {
         loop {
             let admission = self.admit().await?;
             check_span(&admission.descriptor, span)?;
-            let (flight, may_have_intents, leaps, moment) = {
+            let (flight, may_have_intents, leaps, moment, view) = {
                 let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     continue;
@@ -94,35 +116,47 @@ impl Place<'_> {
                 state.raise(at);
                 let flight = state.flights.under(span, at).cloned();
                 let may_have = self.may_have_intents(&mut state, &admission.descriptor.span);
-                (flight, may_have, state.flights.dead.leaps(at), state.flights.dead.moment())
+                let dead = &state.flights.dead;
+                let leaps = if own.is_some() { Vec::new() } else { dead.leaps(at) };
+                (flight, may_have, leaps, dead.moment(), state.view(own))
             };
             if let Some(flight) = flight {
                 flight.landed().await;
                 continue;
             }
-            let (page, stepped) = match may_have_intents {
-                false => read_page(self.engine(), span, at, reverse, rows_max, bytes_max, &leaps)?,
+            let want = Want { span, at, reverse, rows_max, bytes_max, leaps: &leaps };
+            let page = match may_have_intents {
+                false => read_page(self.engine(), &want, &view)?,
                 true => {
                     // Of one moment: an intent that became a version in between would be missed.
                     let snapshot = self.engine().snapshot();
-                    let (page, stepped) =
-                        read_page(&*snapshot, span, at, reverse, rows_max, bytes_max, &leaps)?;
+                    let page = read_page(&*snapshot, &want, &view)?;
                     // Only where the page is: an intent that is gone leaves a trace to step over,
                     // and a page must not step over those of the whole table.
-                    let covered = covered_span(span, reverse, page.rest.as_ref());
+                    let rest = page.as_ref().ok().and_then(|(page, _)| page.rest.as_ref());
+                    let covered = covered_span(span, reverse, rest);
                     let found = intents_in(&*snapshot, &covered, at, INTENTS_MAX)?;
                     if !found.is_empty() {
                         let foreign = found.into_iter().map(|(key, w)| foreign_write(key, w));
                         return Err(RangeError::Intents(foreign.collect()));
                     }
-                    (page, stepped)
+                    page
                 }
             };
             self.refuse_old(at)?;
+            let (page, stepped) = match page {
+                Ok(page) => page,
+                Err(flight) => {
+                    flight.landed().await;
+                    continue;
+                }
+            };
             if !leaps.is_empty() && !self.were_dead(&leaps, moment) {
                 continue;
             }
-            self.note_steps(&admission, stepped, moment);
+            if own.is_none() {
+                self.note_steps(&admission, stepped, moment);
+            }
             if self.still(&admission).await? {
                 return Ok(RangeResponse::Page(page));
             }
@@ -166,21 +200,41 @@ struct Stepped {
     run: Option<Run>,
 }
 
-fn read_page(
-    reader: &dyn EngineReader,
-    span: &Span,
+/// What a scan asks for.
+struct Want<'a> {
+    span: &'a Span,
     at: Timestamp,
     reverse: bool,
     rows_max: u64,
     bytes_max: u64,
-    leaps: &[Run],
+    leaps: &'a [Run],
+}
+
+/// The error inside: a decision to wait for.
+fn read_page(
+    reader: &dyn EngineReader,
+    want: &Want<'_>,
+    view: &View,
+) -> Result<Result<(ScanPage, Stepped), Arc<Flight>>, RangeError> {
+    let reading = view.reading(want.at);
+    let page = fill_page(reader, want, fates(&reading))?;
+    let start = &want.span.start;
+    let met = reading.as_ref().map(|reading| reading.check(start)).transpose()?.flatten();
+    Ok(met.map_or(Ok(page), Err))
+}
+
+fn fill_page(
+    reader: &dyn EngineReader,
+    want: &Want<'_>,
+    fates: Option<&dyn Fates>,
 ) -> Result<(ScanPage, Stepped), RangeError> {
+    let Want { span, at, reverse, rows_max, bytes_max, leaps } = *want;
     let mut page = ScanPage::default();
     if rows_max == 0 || span.is_empty() {
         page.rest = (!span.is_empty()).then(|| span.clone());
         return Ok((page, Stepped { versions: 0, run: None }));
     }
-    let mut scan = Scan::with_leaps(reader, span, at, reverse, leaps.to_vec());
+    let mut scan = Scan::with_leaps(reader, span, at, reverse, leaps.to_vec()).with(fates);
     let mut bytes = 0;
     while let Some((key, version)) = scan.next_row()? {
         let Some(value) = version.value else { continue };

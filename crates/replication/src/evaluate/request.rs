@@ -1,12 +1,13 @@
 //! What can be asked of a range's leader, and what it answers. Sent between nodes by postcard, with
 //! the version of the service in its name.
 
+use super::bulk::{BulkPart, BulkScope};
 use super::deadlock::{Victim, WaitEdge, WaitReport};
 use super::record::Outcome;
 use crate::descriptor::{RangeDescriptor, ReplicaPlace};
 use core_domain::{
-    Key, KvError, LockMode, LockedValue, NodeId, RangeId, ReadSpan, ScanPage, Span, Timestamp,
-    TxnId, TxnStatus, Value, WaitPolicy,
+    Generation, Key, KvError, LockMode, LockedValue, NodeId, RangeId, ReadSpan, ScanPage, Span,
+    Timestamp, TxnId, TxnStatus, Value, WaitPolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -74,6 +75,25 @@ pub enum RangeRequest {
     Heartbeat { txn: TxnId },
     /// Drops every version in `span`, which nothing refers to any more → `Done`.
     Erase { span: Span },
+    /// A part of a large transaction, ahead of its commit → `Done`, `Present`.
+    BulkWrite(BulkPart),
+    /// No commit of the transaction's parts here will be below the answer → `Prewritten`.
+    BulkPrepare { txn: TxnId, primary: Key, generation: Generation },
+    /// Decides about every part → `Committed`, `Pushed`. `floor`: an oracle timestamp drawn for it.
+    BulkCommit {
+        txn: TxnId,
+        primary: Key,
+        floor: Timestamp,
+        scope: BulkScope,
+        locked: Vec<LockedKey>,
+    },
+    /// What was decided about the parts → `Done`.
+    /// After a rollback the versions in `spans` are removed in the background.
+    BulkDecide { txn: TxnId, outcome: Outcome, spans: Vec<Span>, generation: Generation },
+    /// As `Get`, with what the transaction wrote ahead of its commit.
+    OwnGet { txn: TxnId, keys: Vec<Key>, at: Timestamp },
+    /// As `Scan`, with what the transaction wrote ahead of its commit.
+    OwnScan { txn: TxnId, span: Span, at: Timestamp, reverse: bool, rows_max: u64, bytes_max: u64 },
     /// System range only → `Drawn`: the first of `count` consecutive timestamps.
     Draw { count: u32 },
     /// One-phase commit that fails if anything that was read has changed → `Committed`.
@@ -143,6 +163,10 @@ pub enum RangeResponse {
     },
     Status(TxnStatus),
     Drawn(Timestamp),
+    /// A key that should hold nothing holds something; nothing was done.
+    Present {
+        key: Key,
+    },
     Done,
     /// Nothing was done: the transaction must commit above this.
     Pushed {

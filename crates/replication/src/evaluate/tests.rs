@@ -2,6 +2,7 @@
 
 mod async_commit;
 mod garbage;
+mod large;
 mod moves;
 mod validation;
 
@@ -86,7 +87,7 @@ impl Group for FakeGroup {
         if command.generation != current {
             return Ok(Applied::StaleGeneration { current });
         }
-        if command.term != self.term.load(Ordering::SeqCst) {
+        if command.term != 0 && command.term != self.term.load(Ordering::SeqCst) {
             return Ok(Applied::StaleTerm);
         }
         let Body::Write { ops } = command.body else { return Ok(Applied::Ok) };

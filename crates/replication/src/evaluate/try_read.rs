@@ -6,6 +6,7 @@
 
 use super::Evaluator;
 use super::group::Group;
+use super::hidden::fates;
 use crate::replica::Leadership;
 use core_domain::planted::{PlantedBug, is_planted};
 use core_domain::{Key, Timestamp};
@@ -21,7 +22,7 @@ impl Evaluator {
             return None;
         }
         let gate = self.gate(group.range());
-        {
+        let view = {
             let mut state = gate.state.lock();
             let in_flight = state.flights.on(key).is_some_and(|flight| flight.min_commit <= at);
             if state.term != term || state.intents != Some(0) || in_flight {
@@ -30,8 +31,14 @@ impl Evaluator {
             if !is_planted(PlantedBug::ReadsRaiseNothing) {
                 state.max_ts = state.max_ts.max(at);
             }
+            state.view(None)
+        };
+        let reading = view.reading(at);
+        let mut reader = PointReader::new(&*self.engine, 1).with(fates(&reading));
+        let version = reader.at(key, at).ok()?;
+        if reading.as_ref().is_some_and(|reading| reading.take_met().is_some()) {
+            return None;
         }
-        let version = PointReader::new(&*self.engine, 1).at(key, at).ok()?;
         let kept = at >= self.engine.garbage().threshold();
         let still = kept
             && group.leadership() == leadership

@@ -15,6 +15,7 @@
 use super::async_commit::AsyncPart;
 use super::commit::{Evaluated, Frees, Obstacle, version_op};
 use super::flight::Flight;
+use super::hidden::Hidden;
 use super::record::{
     IntentReader, Intents, LockIntent, Outcome, Outcomes, WriteIntent, intents_on, outcome_beside,
     outcome_op,
@@ -189,7 +190,7 @@ impl Place<'_> {
             intents.locks.push(LockIntent { txn, primary, mode: held.mode, min_commit });
             ops.push(intents.op(&held.key));
         }
-        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed };
+        let evaluated = Evaluated { flight, keys: keys.to_vec(), ops, placed, decides: None };
         let min_commit = min_commit.max(own_min_commit(&intents_before, txn));
         Ok(Step::Propose(evaluated, Frees::Nothing, RangeResponse::Prewritten { min_commit }))
     }
@@ -322,7 +323,7 @@ impl Place<'_> {
         let flight = Flight::new(txn, at);
         let keys = keys[..taken].to_vec();
         state.flights.take_off(&flight, keys.iter());
-        Ok(Evaluated { flight, keys, ops, placed: 0 })
+        Ok(Evaluated { flight, keys, ops, placed: 0, decides: None })
     }
 
     pub(super) async fn resolve(
@@ -331,6 +332,14 @@ impl Place<'_> {
         outcome: Outcome,
         keys: Vec<Key>,
     ) -> Result<RangeResponse, RangeError> {
+        let is_bulk = {
+            let state = self.gate.state.lock();
+            state.hidden_of(txn).is_some_and(Hidden::is_undecided)
+        };
+        if is_bulk {
+            // Decided at its primary: what it wrote here ahead of its commit follows.
+            self.bulk_decide(txn, outcome, Vec::new(), None).await?;
+        }
         let mut left = &keys[..];
         while !left.is_empty() {
             let taken = AtomicUsize::new(0);
@@ -449,9 +458,14 @@ impl Place<'_> {
         let mut marker = None;
         while cursor.valid() {
             if cursor.key().ends_with(&txn.0.to_be_bytes()) {
-                match Outcome::decode(cursor.value())? {
-                    Outcome::RolledBack => marker = Some(Outcome::RolledBack),
-                    committed => return Ok(Some(committed)),
+                let found = match storage::hidden::is_record(cursor.value()) {
+                    true => Hidden::outcome_in(cursor.value()),
+                    false => Some(Outcome::decode(cursor.value())?),
+                };
+                match found {
+                    Some(Outcome::RolledBack) => marker = found,
+                    Some(Outcome::Committed(_)) => return Ok(found),
+                    None => {}
                 }
             }
             cursor.next();

@@ -23,6 +23,7 @@
 use super::commit::{Committing, Frees, Obstacle};
 use super::flight::Flight;
 use super::gate::Gate;
+use super::hidden::{View, fates};
 use super::record::{foreign_intents, intents_on, outcome_beside};
 use super::two_phase::Step;
 use super::{
@@ -33,6 +34,7 @@ use core_domain::{Key, KvError, ReadSpan, Timestamp, TxnId, TxnStatus};
 use std::collections::HashMap;
 use std::sync::Arc;
 use storage::EngineReader;
+use storage::hidden::Fates;
 use storage::mvcc::{PointReader, Scan};
 
 /// Foreign intents reported at once.
@@ -178,8 +180,8 @@ impl Place<'_> {
         reads: &[ReadSpan],
         passed: &[TxnId],
     ) -> Result<bool, RangeError> {
-        let may_have_intents = loop {
-            let flight = {
+        loop {
+            let looked = {
                 let mut state = self.gate.state.lock();
                 if state.term != admission.term {
                     return Ok(false);
@@ -187,17 +189,47 @@ impl Place<'_> {
                 state.raise(at);
                 let against = |read: &ReadSpan| state.flights.against(&read.span, at, txn).cloned();
                 match reads.iter().find_map(against) {
-                    Some(flight) => flight,
-                    None => break self.may_have_intents(&mut state, &admission.descriptor.span),
+                    Some(flight) => Err(flight),
+                    None => {
+                        let span = &admission.descriptor.span;
+                        Ok((self.may_have_intents(&mut state, span), state.view(None)))
+                    }
                 }
             };
-            flight.landed().await;
-        };
+            let flight = match looked {
+                Err(flight) => Some(flight),
+                Ok((may_have_intents, view)) => {
+                    self.look_at_reads(txn, at, reads, passed, may_have_intents, &view)?
+                }
+            };
+            match flight {
+                Some(flight) => flight.landed().await,
+                None => return self.still(admission).await,
+            }
+        }
+    }
+
+    /// What has to land first, if anything.
+    fn look_at_reads(
+        &self,
+        txn: TxnId,
+        at: Timestamp,
+        reads: &[ReadSpan],
+        passed: &[TxnId],
+        may_have_intents: bool,
+        view: &View,
+    ) -> Result<Option<Arc<Flight>>, RangeError> {
         // Of one moment: an intent that became a version in between would be missed.
         let snapshot = self.engine().snapshot();
+        let reading = view.reading(at).map(|reading| reading.passing(passed));
         for read in reads {
-            if let Some((key, other)) = change(&*snapshot, read, at, txn)? {
+            if let Some((key, other)) = change(&*snapshot, read, at, txn, fates(&reading))? {
                 return Err(KvError::Conflict { key, other }.into());
+            }
+            if let Some(reading) = &reading
+                && let Some(flight) = reading.check(&read.span.start)?
+            {
+                return Ok(Some(flight));
             }
             // What was written and deleted after it was read may be gone.
             self.refuse_old(read.since)?;
@@ -205,7 +237,7 @@ impl Place<'_> {
         if may_have_intents {
             self.refuse_intents_below(&*snapshot, txn, at, reads, passed)?;
         }
-        self.still(admission).await
+        Ok(None)
     }
 
     fn refuse_intents_below(
@@ -272,14 +304,15 @@ fn change(
     read: &ReadSpan,
     at: Timestamp,
     txn: TxnId,
+    fates: Option<&dyn Fates>,
 ) -> Result<Option<(Key, TxnId)>, RangeError> {
     let ReadSpan { span, since } = read;
     if span.end == span.start.next() {
-        let newest = PointReader::new(reader, 1).at(&span.start, at)?;
+        let newest = PointReader::new(reader, 1).with(fates).at(&span.start, at)?;
         let changed = newest.filter(|version| version.commit > *since && version.start != txn);
         return Ok(changed.map(|version| (span.start.clone(), version.start)));
     }
-    let mut scan = Scan::new(reader, span, at, false);
+    let mut scan = Scan::new(reader, span, at, false).with(fates);
     while let Some((key, version)) = scan.next_change(*since)? {
         if version.start != txn {
             return Ok(Some((key, version.start)));

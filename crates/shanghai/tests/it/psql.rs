@@ -102,3 +102,29 @@ fn copy_brings_rows_in_and_out() {
                   count(*) FILTER (WHERE name = '') FROM t";
     assert_eq!(psql(&server, counts).trim(), "3|1|1");
 }
+
+/// Far more than one entry of the log, with a primary key and a second unique index.
+#[test]
+fn a_large_copy_is_there_once_or_not_at_all() {
+    let node = node();
+    let server = node.server();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rows.tsv");
+    let line = |n: u32| format!("{n}\t{}\t{}\n", 100_000 - n, "x".repeat(90));
+    std::fs::write(&file, (0..40_000).map(line).collect::<String>()).unwrap();
+    let copy = format!(r"\copy big from {}", file.display());
+    let create = "CREATE TABLE big (id int PRIMARY KEY, n int UNIQUE, pad text)";
+    let (answer, errors) = run(&server, &[create, &copy]);
+    assert_eq!(errors, "");
+    assert!(answer.contains("COPY 40000"), "{answer}");
+    let (_, errors) = run(&server, &[&copy]);
+    assert!(errors.contains("duplicate key value violates unique constraint"), "{errors}");
+    let twice = [line(50_000), (60_000..80_000).map(line).collect(), line(50_000)].concat();
+    std::fs::write(&file, twice).unwrap();
+    let (_, errors) = run(&server, &[&copy]);
+    assert!(errors.contains("duplicate key value violates unique constraint"), "{errors}");
+    assert!(errors.contains("=(50000) already exists."), "{errors}");
+    let (answer, errors) = run(&server, &["SELECT count(*), sum(id), sum(n) FROM big"]);
+    assert_eq!(errors, "");
+    assert!(answer.contains("40000 | 799980000 | 3200020000"), "{answer}");
+}
