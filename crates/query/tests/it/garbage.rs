@@ -8,6 +8,7 @@ use core_domain::{
 };
 use query::{GcTuning, TxnCoordinator};
 use replication::SYSTEM_RANGE;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Cf, Engine, IterOptions, keyspace};
@@ -258,4 +259,85 @@ async fn a_queue_is_polled_in_few_steps() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{left} steps, {} dropped", engine.garbage().dropped());
+}
+
+/// Rows of a kilobyte: enough for a transaction to write the first ahead of its last.
+const LARGE: u32 = 15_000;
+
+fn row(n: u32) -> Key {
+    key(&format!("row{n:06}"))
+}
+
+async fn write_all(kv: &TxnCoordinator, text: &str) -> Arc<dyn KvTransaction> {
+    let txn = begin(kv).await;
+    for chunk in (0..LARGE).collect::<Vec<_>>().chunks(1000) {
+        let keys: Vec<Key> = chunk.iter().map(|n| row(*n)).collect();
+        txn.lock(&keys, LockMode::Exclusive, WAIT).await.unwrap();
+        for key in keys {
+            txn.put(key, value(&format!("{text:>1000}"))).unwrap();
+        }
+    }
+    txn
+}
+
+/// How many rows say what, by a snapshot.
+async fn told(txn: &Arc<dyn KvTransaction>) -> BTreeMap<String, usize> {
+    let mut rest = Some(Span::prefix(key("row")));
+    let mut told = BTreeMap::new();
+    while let Some(span) = rest {
+        let page = txn.scan(&span, ScanOptions::default()).await.unwrap();
+        for (_, value) in page.rows {
+            let text = std::str::from_utf8(&value).unwrap().trim().to_owned();
+            *told.entry(text).or_default() += 1;
+        }
+        rest = page.rest;
+    }
+    told
+}
+
+/// What large transactions wrote is dated before their commit: no threshold may go by that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_large_transactions_wrote_is_kept_and_hides_nothing_too_early() {
+    let all = |text: &str, but: usize| (text.to_owned(), LARGE as usize - but);
+    let mut cluster = Cluster::start(&[1]).await;
+    let (kv, engine) = (cluster.kv(1), cluster.engines[&1].clone());
+    write_all(&kv, "first").await.commit().await.unwrap();
+    tokio::time::sleep(SILENCE_MAX).await;
+    kv.collect_garbage_once(&at_once()).await.unwrap();
+    let second = write_all(&kv, "second").await;
+    let dated = kv.now().await.unwrap();
+    tokio::time::sleep(SILENCE_MAX).await;
+    // The epoch that counts for the reader begins here: after what it must not see was dated.
+    kv.collect_garbage_once(&at_once()).await.unwrap();
+    let reader = repeatable(&kv).await;
+    assert_eq!(told(&reader).await, [all("first", 0)].into());
+    second.commit().await.unwrap();
+    let third = write_all(&kv, "third").await;
+    third.rollback().await;
+    put(&kv, &[("row000007", "seven")]).await.unwrap();
+    let deleter = begin(&kv).await;
+    deleter.lock(&[row(8)], LockMode::Exclusive, WAIT).await.unwrap();
+    deleter.delete(row(8)).unwrap();
+    deleter.commit().await.unwrap();
+    let newest: BTreeMap<_, _> = [all("second", 2), ("seven".to_owned(), 1)].into();
+    let collect = async || {
+        let marks = kv.collect_garbage_once(&at_once()).await.unwrap();
+        assert!(marks.threshold > dated, "{marks:?} is not beyond {dated}");
+        compact(&*engine);
+        cluster.nodes[&1].evaluator.collect_garbage().await.unwrap();
+        compact(&*engine);
+    };
+    collect().await;
+    assert_eq!(told(&reader).await, [all("first", 0)].into());
+    assert_eq!(told(&begin(&kv).await).await, newest);
+    reader.rollback().await;
+    drop(reader);
+    collect().await;
+    assert_eq!(told(&begin(&kv).await).await, newest);
+    assert_eq!(count(&*engine, Cf::Data, &row(7)), 1, "what went before is hidden");
+    assert_eq!(count(&*engine, Cf::Data, &row(8)), 0);
+    drop(kv);
+    cluster.kill(1, 3).await;
+    cluster.restart(1).await;
+    assert_eq!(told(&begin(&cluster.kv(1)).await).await, newest, "the records are there");
 }
