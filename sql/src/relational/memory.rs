@@ -66,6 +66,11 @@ impl Kept {
     pub fn bytes(&self, bytes: usize) -> SqlResult<()> {
         self.0.try_grow(bytes).map_err(into_sql)
     }
+
+    /// What was counted so far is kept no more.
+    pub fn give_back(&self) {
+        self.0.free();
+    }
 }
 
 pub fn row_bytes(row: &[Datum]) -> usize {

@@ -13,8 +13,8 @@
 //! Locks are asked for in batches, one round for as many rows as a chunk holds. Everything is
 //! buffered in the key-value transaction until its commit, so a failed statement leaves nothing.
 //!
-//! All input of a statement is read before its first write: a statement does not see its own rows.
-//! That input counts as memory of the relational engine's (53200).
+//! A statement does not see its own rows: what it inserts is read, and which rows it changes is known
+//! by their keys, before its first write. That counts as memory of the relational engine's (53200).
 
 mod conflict;
 mod referential;
@@ -81,17 +81,17 @@ pub(crate) async fn execute(plan: &WritePlan, ctx: &Arc<ExecContext>) -> SqlResu
         WriteOp::Insert(op) => insert(plan, op, &writer, &mut effects, &mut written).await?,
         WriteOp::Update(op) => update(plan, op, &writer, &mut effects, &mut written).await?,
         WriteOp::Delete(op) => {
-            let kept = Kept::new();
             let mode = LockMode::Exclusive;
-            let targets = targets::find(&op.source, &writer.code, ctx, mode, &kept).await?;
-            for chunk in targets.chunks(CHUNK_ROWS) {
-                ctx.check_cancel()?;
+            let mut targets = targets::find(&op.source, &writer.code, ctx, mode).await?;
+            let kept = Kept::new();
+            while let Some(chunk) = targets.next(&kept).await? {
                 let rows = chunk.iter().map(|t| (t.key.clone(), t.old.clone())).collect();
                 writer.delete(rows, &mut effects).await?;
                 written.count += chunk.len() as u64;
-                for target in chunk {
+                for target in &chunk {
                     written.returning(plan, &target.old, &target.extra, ctx)?;
                 }
+                kept.give_back();
             }
         }
     }
@@ -165,15 +165,9 @@ async fn update(
 ) -> SqlResult<()> {
     let ctx = writer.ctx;
     let rules = Rules { checks: &plan.checks, generated: &plan.generated };
+    let mut targets = targets::find(&op.source, &writer.code, ctx, op.lock_mode()).await?;
     let kept = Kept::new();
-    let targets = targets::find(&op.source, &writer.code, ctx, op.lock_mode(), &kept).await?;
-    let mut targets = targets.into_iter();
-    loop {
-        let chunk: Vec<targets::Target> = targets.by_ref().take(CHUNK_ROWS).collect();
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        ctx.check_cancel()?;
+    while let Some(chunk) = targets.next(&kept).await? {
         let mut changes = Vec::with_capacity(chunk.len());
         let mut extras = Vec::with_capacity(chunk.len());
         for target in chunk {
@@ -186,7 +180,9 @@ async fn update(
         for (row, extra) in new.iter().zip(&extras) {
             written.returning(plan, row, extra, ctx)?;
         }
+        kept.give_back();
     }
+    Ok(())
 }
 
 /// The old row with `set` applied; its expressions see the old row and `extra`.

@@ -1,4 +1,5 @@
-//! Which rows an UPDATE or DELETE changes: found at the snapshot, locked, and looked at again.
+//! Which rows an UPDATE or DELETE changes: found at the snapshot, then, a chunk at a time, locked and
+//! looked at again.
 
 use super::{CHUNK_ROWS, lock_refused};
 use crate::context::ExecContext;
@@ -12,7 +13,7 @@ use crate::table_code::TableCode;
 use core_domain::{Key, LockMode, LockedValue, ReadAt};
 use datum::Datum;
 use expr::Expr;
-use planner::TargetSource;
+use planner::{Access, TargetSource};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -24,34 +25,34 @@ pub(super) struct Target {
     pub extra: Row,
 }
 
-pub(super) async fn find(
-    source: &TargetSource,
+/// The keys that were found, with columns of other tables.
+pub(super) struct Targets<'p> {
+    found: std::vec::IntoIter<(Key, Row)>,
+    condition: Option<&'p Expr>,
+    again: Again,
+    code: Arc<TableCode>,
+    ctx: Arc<ExecContext>,
+    mode: LockMode,
+    /// Counts `found`.
+    _kept: Kept,
+}
+
+pub(super) async fn find<'p>(
+    source: &'p TargetSource,
     code: &Arc<TableCode>,
     ctx: &Arc<ExecContext>,
     mode: LockMode,
-    kept: &Kept,
-) -> SqlResult<Vec<Target>> {
-    match source {
+) -> SqlResult<Targets<'p>> {
+    let kept = Kept::new();
+    let (found, condition, again) = match source {
         TargetSource::Keys { access, filter, recheck } => {
             if let Some(keys) = pinned_key(access, code, &ctx.eval())? {
-                let found = keys.into_iter().map(|key| (key, Row::new())).collect();
-                return lock(found, filter.as_ref(), Again::Always, code, ctx, mode, kept).await;
+                let found: Vec<_> = keys.into_iter().map(|key| (key, Row::new())).collect();
+                (found, filter.as_ref(), Again::Always)
+            } else {
+                let found = passing(access, filter.as_ref(), code, ctx, &kept).await?;
+                (found, recheck.as_ref().or(filter.as_ref()), Again::IfChanged)
             }
-            let wanted = filter.as_ref().map(Expr::columns).unwrap_or_default();
-            let mut cursor = Cursor::open(access, code, ctx, ReadAt::Snapshot).await?;
-            let mut found = Vec::new();
-            while let Some(page) = cursor.next(ctx, &wanted, usize::MAX).await? {
-                ctx.check_cancel()?;
-                let eval = ctx.eval();
-                for row in page {
-                    if passes(filter.as_ref(), &row.row, &eval)? {
-                        kept.bytes(size_of::<(Key, Row)>() + row.key.len())?;
-                        found.push((row.key, Row::new()));
-                    }
-                }
-            }
-            let again = recheck.as_ref().or(filter.as_ref());
-            lock(found, again, Again::IfChanged, code, ctx, mode, kept).await
         }
         TargetSource::Rel { rel, key_width, recheck } => {
             let mut stream = relational::execute(rel, ctx).await?;
@@ -67,10 +68,35 @@ pub(super) async fn find(
                     }
                 }
             }
-            lock(found, recheck.as_ref(), Again::IfChanged, code, ctx, mode, kept).await
+            (found, recheck.as_ref(), Again::IfChanged)
         }
-        TargetSource::CurrentOf(_) => Err(SqlError::unsupported("WHERE CURRENT OF")),
+        TargetSource::CurrentOf(_) => return Err(SqlError::unsupported("WHERE CURRENT OF")),
+    };
+    let (code, ctx, found) = (code.clone(), ctx.clone(), found.into_iter());
+    Ok(Targets { found, condition, again, code, ctx, mode, _kept: kept })
+}
+
+async fn passing(
+    access: &Access,
+    filter: Option<&Expr>,
+    code: &Arc<TableCode>,
+    ctx: &Arc<ExecContext>,
+    kept: &Kept,
+) -> SqlResult<Vec<(Key, Row)>> {
+    let wanted = filter.map(Expr::columns).unwrap_or_default();
+    let mut cursor = Cursor::open(access, code, ctx, ReadAt::Snapshot).await?;
+    let mut found = Vec::new();
+    while let Some(page) = cursor.next(ctx, &wanted, usize::MAX).await? {
+        ctx.check_cancel()?;
+        let eval = ctx.eval();
+        for row in page {
+            if passes(filter, &row.row, &eval)? {
+                kept.bytes(size_of::<(Key, Row)>() + row.key.len())?;
+                found.push((row.key, Row::new()));
+            }
+        }
     }
+    Ok(found)
 }
 
 fn row_key(code: &TableCode, key: &[Datum]) -> SqlResult<Key> {
@@ -92,27 +118,23 @@ enum Again {
     IfChanged,
 }
 
-async fn lock(
-    found: Vec<(Key, Row)>,
-    condition: Option<&Expr>,
-    again: Again,
-    code: &Arc<TableCode>,
-    ctx: &ExecContext,
-    mode: LockMode,
-    kept: &Kept,
-) -> SqlResult<Vec<Target>> {
-    let mut targets = Vec::with_capacity(found.len());
-    let mut found = found.into_iter();
-    loop {
-        let chunk: Vec<(Key, Row)> = found.by_ref().take(CHUNK_ROWS).collect();
+impl Targets<'_> {
+    /// The next rows, locked; `kept` counts them. `None`: there are no more.
+    pub async fn next(&mut self, kept: &Kept) -> SqlResult<Option<Vec<Target>>> {
+        let ctx = &self.ctx;
+        ctx.check_cancel()?;
+        let chunk: Vec<(Key, Row)> = self.found.by_ref().take(CHUNK_ROWS).collect();
         if chunk.is_empty() {
-            return Ok(targets);
+            return Ok(None);
         }
         let keys: Vec<Key> = chunk.iter().map(|(key, _)| key.clone()).collect();
-        let locked = match ctx.txn.lock(&keys, mode, ctx.wait()).await {
+        let locked = match ctx.txn.lock(&keys, self.mode, ctx.wait()).await {
             Ok(locked) => locked,
-            Err(error) => return Err(Box::pin(refused(ctx, &code.table, true, error)).await),
+            Err(error) => {
+                return Err(Box::pin(refused(ctx, &self.code.table, true, error)).await);
+            }
         };
+        let mut targets = Vec::with_capacity(chunk.len());
         let eval = ctx.eval();
         for ((key, extra), locked) in chunk.into_iter().zip(locked) {
             // A row that another part of the statement has changed is left alone.
@@ -125,14 +147,14 @@ async fn lock(
                 LockedValue::Locked { value: None, .. } => continue,
                 LockedValue::Skipped => return Err(lock_refused()),
             };
-            let old = code.decode_all(&value)?;
+            let old = self.code.decode_all(&value)?;
             kept.bytes(row_bytes(&old))?;
-            if again == Again::Always || committed_at > ctx.snapshot {
+            if self.again == Again::Always || committed_at > ctx.snapshot {
                 let holds = if extra.is_empty() {
-                    passes(condition, &old, &eval)?
+                    passes(self.condition, &old, &eval)?
                 } else {
                     let joined: Row = old.iter().chain(&extra).cloned().collect();
-                    passes(condition, &joined, &eval)?
+                    passes(self.condition, &joined, &eval)?
                 };
                 if !holds {
                     continue;
@@ -140,5 +162,6 @@ async fn lock(
             }
             targets.push(Target { key, old, extra });
         }
+        Ok(Some(targets))
     }
 }
